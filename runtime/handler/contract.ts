@@ -1,0 +1,68 @@
+/**
+ * What a handler is: the class that a repository exports, and the same thing once it is loaded.
+ *
+ * `index.ts` re-exports the author's half of this file as hubserve's public types. It names no vendor and runs no
+ * code, so a handler may import it freely.
+ */
+import type { InferenceRequest, ModelDescription } from "../inference.ts";
+import type { Log } from "../observe/log.ts";
+
+/** A request's body: `inputs` and whatever else the client sent. Each call receives a fresh object it may change. */
+export interface HandlerData {
+  /** What the client sent under `inputs`; a `Blob` with its media type for a binary body. */
+  inputs: unknown;
+  [kwarg: string]: unknown;
+}
+
+/** What surrounds one call. */
+export interface CallContext {
+  /** Aborted when the client has left or the deadline has passed: stop working then. */
+  readonly signal: AbortSignal;
+  /** The request's id, as the client sees it in `x-request-id`. */
+  readonly requestId: string;
+  /** Writes to the server's log, marked with the request's id. */
+  readonly log: Log;
+  /** The request's headers in lower case, without credentials. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * The class that `handler.ts` exports as `EndpointHandler` or as default.
+ *
+ * `call` may return any JSON value, typed arrays and tensors included; a `Uint8Array`, `Blob`, `RawImage` or
+ * `RawAudio`, sent with its content type; or an async iterable, streamed item by item.
+ */
+export interface EndpointHandler {
+  /** Awaited before the model is ready. */
+  load?(): Promise<void> | void;
+  call(data: HandlerData, context: CallContext): unknown;
+  /** Awaited before the process ends. */
+  dispose?(): Promise<void> | void;
+}
+
+export interface EndpointHandlerClass {
+  /** @param path The folder that holds the model: the repository, or its `model/` folder. */
+  new (path: string): EndpointHandler;
+}
+
+/** A handler that is ready to answer, custom or default: all that `worker.ts` and `harness.ts` see. */
+export interface LoadedHandler {
+  readonly description: ModelDescription;
+  /** Answers one request. Whatever it throws belongs to that request alone. */
+  call(request: InferenceRequest, context: CallContext): Promise<unknown>;
+  dispose(): Promise<void>;
+}
+
+/** What to load, decided by the parent or the harness. */
+export interface LoadOptions {
+  /** The repository's folder, absolute. */
+  readonly repository: string;
+  /** The task, where the user named one. */
+  readonly task?: string;
+  /** The dtype of the weights, where the user named one. */
+  readonly dtype?: string;
+  /** The folder whose `node_modules` holds what `requirements.json` asked for. */
+  readonly dependencies?: string;
+  /** Threads that one inference may use; onnxruntime's own default when absent. */
+  readonly intraOpThreads?: number;
+}

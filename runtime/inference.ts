@@ -1,0 +1,76 @@
+/**
+ * The neutral request and answer that every protocol translates to and from.
+ *
+ * Nothing here knows HTTP, processes or models. All of it survives structured cloning, so it crosses the process
+ * wall as it is; the one exception, a stream's `AsyncIterable`, is carried by messages of its own.
+ */
+
+/** What is asked of a model: an answer, or why it answers so. */
+export type InferenceKind = "predict" | "explain";
+
+/** Anything `JSON.stringify` prints without loss. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+/** Bytes with their media type: an image, audio, or what a handler returns as a file. */
+export interface Media {
+  readonly bytes: Uint8Array;
+  /** A media type such as `image/png`; parameters allowed. */
+  readonly contentType: string;
+}
+
+/** One question to a model. */
+export interface InferenceRequest {
+  /** The client's `x-request-id`, or one made for it. */
+  readonly id: string;
+  readonly kind: InferenceKind;
+  /**
+   * The body as the client sent it: `inputs`, `parameters` and any further keys. The handler receives a copy of its
+   * own. Where `media` is given, `inputs` is absent here.
+   */
+  readonly data: Readonly<Record<string, unknown>>;
+  /** A binary body. It reaches the handler as a `Blob` in `data.inputs`. */
+  readonly media?: Media;
+  /** Request headers in lower case, without credentials. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** One answer of a model. */
+export type InferenceOutput =
+  | { readonly kind: "json"; readonly value: JsonValue }
+  | { readonly kind: "media"; readonly media: Media }
+  | { readonly kind: "stream"; readonly chunks: AsyncIterable<JsonValue> };
+
+/** How long the stages of one request took, in milliseconds. */
+export interface InferenceTimings {
+  /** From the permit to the worker. */
+  readonly queueMs: number;
+  /** Inside the handler, until its answer or, for a stream, until its iterator. */
+  readonly inferenceMs: number;
+}
+
+export interface InferenceResult {
+  readonly output: InferenceOutput;
+  readonly timings: InferenceTimings;
+}
+
+/** What a ready model says about itself: for the log, `/info`, and protocols that shape answers by task. */
+export interface ModelDescription {
+  /** Who answers: the repository's own handler, or the default handler. */
+  readonly handler: "custom" | "default";
+  /** The file that holds the custom handler, relative to the repository; absent for the default handler. */
+  readonly handlerFile?: string;
+  /** The ML task (`"text-classification"`); absent where a custom handler needs none. */
+  readonly task?: string;
+  /** The dtype of the weights in use (`"q8"`, `"fp32"`); absent where a custom handler chooses for itself. */
+  readonly dtype?: string;
+  /** `config.json`'s `model_type`, where there is one. */
+  readonly modelType?: string;
+  /** Sentences a person should read once at the start: what was found and chosen, and warnings. */
+  readonly notes: readonly { readonly level: "info" | "warn"; readonly text: string }[];
+}
