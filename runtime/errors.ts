@@ -55,10 +55,17 @@ export interface PlainError {
 export class RuntimeError extends Error {
   override readonly name = "RuntimeError";
   readonly code: ErrorCode;
+  /** After how many milliseconds trying again makes sense, where that is known. */
+  readonly retryAfterMs?: number;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: ErrorOptions & { readonly retryAfterMs?: number },
+  ) {
     super(message, options);
     this.code = code;
+    if (options?.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;
   }
 }
 

@@ -74,3 +74,17 @@ export interface ModelDescription {
   /** Sentences a person should read once at the start: what was found and chosen, and warnings. */
   readonly notes: readonly { readonly level: "info" | "warn"; readonly text: string }[];
 }
+
+/** What to load, decided by the parent or the harness. */
+export interface LoadOptions {
+  /** The repository's folder, absolute. */
+  readonly repository: string;
+  /** The task, where the user named one. */
+  readonly task?: string;
+  /** The dtype of the weights, where the user named one. */
+  readonly dtype?: string;
+  /** The folder whose `node_modules` holds what `requirements.json` asked for. */
+  readonly dependencies?: string;
+  /** Threads that one inference may use; onnxruntime's own default when absent. */
+  readonly intraOpThreads?: number;
+}

@@ -42,7 +42,7 @@ const SUFFIX: Readonly<Record<Dtype, string>> = {
 /** The weights that will be used. Paths are relative to the repository, with `/`. */
 export interface Weights {
   readonly dtype: Dtype;
-  /** Every dtype that the main component comes in, preferred first. */
+  /** Every dtype that the main component (`model`, where there is one, else any) comes in, preferred first. */
   readonly available: readonly Dtype[];
   /** Where the ONNX files lie: `"onnx"` or `""`, relative to the model folder. */
   readonly subfolder: "onnx" | "";
@@ -88,9 +88,9 @@ export function chooseWeights(files: readonly string[], wanted?: Dtype): Weights
     byDtype.set(dtype, file);
   }
 
-  const available = DTYPES.filter((dtype) =>
-    [...variants.values()].some((byDtype) => byDtype.has(dtype)),
-  );
+  const main = variants.get("model");
+  const mains = main === undefined ? [...variants.values()] : [main];
+  const available = DTYPES.filter((dtype) => mains.some((byDtype) => byDtype.has(dtype)));
   const everywhere = available.filter((dtype) =>
     [...variants.values()].every((byDtype) => byDtype.has(dtype)),
   );

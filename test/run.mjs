@@ -24,10 +24,14 @@ if (files.length === 0) {
   process.exit(2);
 }
 
-const child = spawn(process.execPath, ["--import", "tsx", "--test", ...flags, ...files], {
-  stdio: "inherit",
-  cwd: join(here, ".."),
-  // Children of a test must not believe that they are test files, and no test may reach a real Hub by accident.
-  env: { ...process.env, NODE_TEST_CONTEXT: undefined, ORT_DISABLE_TELEMETRY: "1" },
-});
+const child = spawn(
+  process.execPath,
+  ["--import", "tsx", "--test", "--test-timeout=120000", ...flags, ...files],
+  {
+    stdio: "inherit",
+    cwd: join(here, ".."),
+    // Children of a test must not believe that they are test files, and no test may reach a real Hub by accident.
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, ORT_DISABLE_TELEMETRY: "1" },
+  },
+);
 child.on("exit", (code, signal) => process.exit(signal === null ? code : 1));

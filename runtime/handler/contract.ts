@@ -7,6 +7,8 @@
 import type { InferenceRequest, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 
+export type { LoadOptions } from "../inference.ts";
+
 /** A request's body: `inputs` and whatever else the client sent. Each call receives a fresh object it may change. */
 export interface HandlerData {
   /** What the client sent under `inputs`; a `Blob` with its media type for a binary body. */
@@ -48,21 +50,9 @@ export interface EndpointHandlerClass {
 /** A handler that is ready to answer, custom or default: all that `worker.ts` and `harness.ts` see. */
 export interface LoadedHandler {
   readonly description: ModelDescription;
+  /** The repository's own files that make up a custom handler, absolute: what `--watch` watches. */
+  readonly files?: readonly string[];
   /** Answers one request. Whatever it throws belongs to that request alone. */
   call(request: InferenceRequest, context: CallContext): Promise<unknown>;
   dispose(): Promise<void>;
-}
-
-/** What to load, decided by the parent or the harness. */
-export interface LoadOptions {
-  /** The repository's folder, absolute. */
-  readonly repository: string;
-  /** The task, where the user named one. */
-  readonly task?: string;
-  /** The dtype of the weights, where the user named one. */
-  readonly dtype?: string;
-  /** The folder whose `node_modules` holds what `requirements.json` asked for. */
-  readonly dependencies?: string;
-  /** Threads that one inference may use; onnxruntime's own default when absent. */
-  readonly intraOpThreads?: number;
 }

@@ -10,6 +10,7 @@ export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const satisfies readonly LogLevel[];
+export const LOG_FORMATS = ["text", "json"] as const satisfies readonly LogFormat[];
 
 export interface Log {
   debug(message: string, fields?: LogFields): void;
@@ -76,7 +77,7 @@ export function redact(text: string, secrets: readonly string[] = []): string {
 
 /** User access tokens and OAuth tokens of the Hub: `hf_` or `hf_oauth_`, then letters and digits. */
 const TOKEN = /\bhf_(?:oauth_)?[A-Za-z0-9._-]{6,}/g;
-const BEARER = /\b(Bearer\s+)[A-Za-z0-9._~+/=-]+/gi;
+const BEARER = /\b(Bearer\s+)[A-Za-z0-9._~+/=-]{8,}/gi;
 
 interface Line {
   readonly message: string;
@@ -113,4 +114,9 @@ function toPrintable(value: unknown): unknown {
 function stackOf(error: Error): string {
   const own = error.stack ?? `${error.name}: ${error.message}`;
   return error.cause instanceof Error ? `${own}\ncaused by ${stackOf(error.cause)}` : own;
+}
+
+/** Prints a command's result, which belongs on stdout. */
+export function printResult(text: string): void {
+  process.stdout.write(`${text}\n`);
 }

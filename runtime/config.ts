@@ -1,0 +1,205 @@
+/**
+ * The one door for configuration: flags over environment over defaults, checked, frozen.
+ *
+ * Every value knows where it came from, so that a message can say which flag or variable to mend.
+ */
+import { readFileSync, realpathSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { RuntimeError } from "./errors.ts";
+import { nearestWord } from "./nearest-word.ts";
+import {
+  OPTION_NAMES,
+  OPTIONS,
+  variablesOf,
+  type OptionName,
+  type OptionRow,
+  type OptionValues,
+} from "./options.ts";
+
+/** A program's surroundings, read once by its main. */
+export interface Surroundings {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+}
+
+export type Config = Omit<OptionValues, "hubCache" | "cache"> & {
+  /** What to serve, as given after the command: a folder or a Hub reference. */
+  readonly reference: string | undefined;
+  /** The remaining words after the reference. */
+  readonly words: readonly string[];
+  readonly hubCache: string;
+  readonly cache: string;
+  /** Where each value came from: `"--port"`, `"PORT"`, `"default"`. */
+  readonly origins: Readonly<Record<OptionName, string>>;
+  /** The environment, for the programs that are started. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+};
+
+/** Reads the process's own surroundings. Only mains call it. */
+export function readSurroundings(): Surroundings {
+  return { args: process.argv.slice(2), env: process.env, cwd: process.cwd(), home: homedir() };
+}
+
+/**
+ * Tells onnxruntime not to phone home. It reads the variable once, when it loads, so mains call this first.
+ */
+export function disableTelemetry(): void {
+  process.env["ORT_DISABLE_TELEMETRY"] ??= "1";
+}
+
+/** Whether the module of that URL is the program that was started, and not imported by another. */
+export function isMain(moduleUrl: string): boolean {
+  const started = process.argv[1];
+  return started !== undefined && realpathSync(started) === fileURLToPath(moduleUrl);
+}
+
+/**
+ * Turns surroundings into a configuration.
+ *
+ * @throws RuntimeError `INVALID_OPTION` for an unknown flag, a bad value or a flag that takes no secret.
+ */
+export function readConfig({ args, env, cwd, home }: Surroundings): Config {
+  const { flags, words } = parseFlags(args);
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  for (const name of OPTION_NAMES) {
+    const { value, origin } = readOption(OPTIONS[name], flags.get(name), env);
+    values[name] = value;
+    origins[name] = origin;
+  }
+  // Proof of the cast: the loop went over every name, and readOption returns what the row's own parse made.
+  const read = values as OptionValues;
+
+  const cacheHome = env["XDG_CACHE_HOME"] || join(home, ".cache");
+  const hfHome = env["HF_HOME"] || join(cacheHome, "huggingface");
+  const isCompat = isOn(env["API_INFERENCE_COMPAT"]);
+  return Object.freeze({
+    ...read,
+    dialect: isCompat && origins["dialect"] === "default" ? "hf-inference" : read.dialect,
+    token: read.token ?? readStoredToken(env["HF_TOKEN_PATH"] || join(hfHome, "token")),
+    hubCache: read.hubCache ?? join(hfHome, "hub"),
+    cache: read.cache ?? join(cacheHome, "hubserve"),
+    reference: words[0],
+    words: words.slice(1),
+    origins: Object.freeze(origins) as Config["origins"], // every name was set in the loop above
+    env,
+    cwd,
+  });
+}
+
+/** The options as a table for the help or, with `markdown`, for the README. */
+export function describeOptions(): readonly {
+  name: OptionName;
+  row: OptionRow;
+  variables: readonly string[];
+}[] {
+  return OPTION_NAMES.map((name) => ({
+    name,
+    row: OPTIONS[name],
+    variables: variablesOf(OPTIONS[name]),
+  }));
+}
+
+function parseFlags(args: readonly string[]): {
+  flags: Map<OptionName, readonly string[]>;
+  words: string[];
+} {
+  const rows = OPTION_NAMES.map((name) => ({ name, row: OPTIONS[name] as OptionRow }));
+  const { tokens } = parseArgs({
+    args: [...args],
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: Object.fromEntries(
+      rows.map(({ row }) => [row.flag, { type: row.value === undefined ? "boolean" : "string" }]),
+    ),
+  });
+  const flags = new Map<OptionName, readonly string[]>();
+  const words: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") words.push(token.value);
+    if (token.kind !== "option") continue;
+    const found = rows.find(({ row }) => row.flag === token.name);
+    if (found === undefined)
+      throw unknownFlag(
+        token.rawName,
+        rows.map(({ row }) => row.flag),
+      );
+    const { name, row } = found;
+    if (row.isSecret) {
+      throw new RuntimeError(
+        "INVALID_OPTION",
+        `Cannot take "--${row.flag}": arguments can be read by every user of a machine; set the variable ${row.variables[0]}`,
+      );
+    }
+    if (row.value !== undefined && token.value === undefined) {
+      throw new RuntimeError(
+        "INVALID_OPTION",
+        `Cannot read "--${row.flag}": it takes a value, --${row.flag} ${row.value}`,
+      );
+    }
+    flags.set(name, [...(flags.get(name) ?? []), token.value ?? "true"]);
+  }
+  return { flags, words };
+}
+
+function unknownFlag(rawName: string, known: readonly string[]): RuntimeError {
+  const near = nearestWord(rawName.replace(/^-+/, ""), known);
+  const advice =
+    near === undefined ? "`hubserve --help` lists the options" : `did you mean "--${near}"`;
+  return new RuntimeError(
+    "INVALID_OPTION",
+    `Cannot read the options: "${rawName}" is not one; ${advice}`,
+  );
+}
+
+function readOption(
+  row: OptionRow,
+  flagged: readonly string[] | undefined,
+  env: Surroundings["env"],
+): { value: unknown; origin: string } {
+  if (flagged !== undefined) {
+    const origin = `--${row.flag}`;
+    const parsed = flagged.map((text) => parseValue(row, text, origin));
+    return { value: row.isList ? parsed.flat() : parsed.at(-1), origin };
+  }
+  for (const variable of variablesOf(row)) {
+    const text = env[variable];
+    // An empty variable is how compose files and manifests spell "not set".
+    if (text === undefined || text === "") continue;
+    return { value: parseValue(row, text, variable), origin: variable };
+  }
+  return { value: row.default, origin: "default" };
+}
+
+function parseValue(row: OptionRow, text: string, origin: string): unknown {
+  try {
+    return row.parse(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const found = row.isSecret ? "a value that does not fit" : `"${text}"`;
+    throw new RuntimeError(
+      "INVALID_OPTION",
+      `Cannot read ${origin}: found ${found}, wanted ${error.message}`,
+    );
+  }
+}
+
+/** The token that `hf auth login` stored, or `undefined`. */
+function readStoredToken(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim() || undefined;
+  } catch {
+    return undefined; // not logged in: public repositories need no token
+  }
+}
+
+function isOn(text: string | undefined): boolean {
+  return text !== undefined && ["1", "true", "yes", "on"].includes(text.trim().toLowerCase());
+}

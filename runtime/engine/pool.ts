@@ -1,0 +1,274 @@
+/**
+ * The workers: as many as wanted, each starting, idle or busy, replaced when they die.
+ *
+ * The pool takes batches and settles their jobs. What it cannot settle, because the worker died with them, it hands
+ * back to the engine, which alone knows the queue.
+ */
+import { fromPlainError, RuntimeError } from "../errors.ts";
+import type { InferenceOutput, ModelDescription } from "../inference.ts";
+import type { ToWorker } from "../messages.ts";
+import type { Log } from "../observe/log.ts";
+import type { WorkerProcess, WorkMessage } from "./process.ts";
+import type { Job } from "./queue.ts";
+import { createChunkStream, type ChunkStream } from "./stream.ts";
+import { decideRestart, RESTART_LIMITS } from "./supervisor.ts";
+
+export interface PoolOptions {
+  readonly size: number;
+  readonly start: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
+  /** A worker has become able to take a batch. */
+  readonly onIdle: () => void;
+  /** A job has left its worker: its answer, its stream's end or its failure is complete. */
+  readonly onDone: (job: Job, inferenceMs: number | undefined) => void;
+  /** A worker died with these jobs in its hands. None of them has an answer yet. */
+  readonly onLost: (jobs: readonly Job[], reason: string) => void;
+  /** Nothing will be started again. */
+  readonly onGivenUp: (error: RuntimeError) => void;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+export interface Pool {
+  readonly readyCount: number;
+  readonly hasIdle: boolean;
+  /** Starts the workers; settles with the first that is ready, or rejects when none can be. */
+  start(): Promise<ModelDescription>;
+  /** Gives a batch to an idle worker; there must be one. */
+  dispatch(batch: readonly Job[]): void;
+  /** Tells the job's worker that nobody waits for it any more. */
+  cancel(job: Job, reason: "deadline" | "client"): void;
+  /** Ends all workers, busy ones too. */
+  stop(): Promise<void>;
+}
+
+/** A handler that still computes this long after its job's deadline hangs, and its worker is replaced. */
+const HANG_GRACE_MS = 5000;
+
+/** A model that never became ready is given up sooner: its death is more likely its own doing. */
+const FIRST_START_LIMITS = { ...RESTART_LIMITS, mostDeaths: 3 };
+
+interface HeldJob {
+  readonly job: Job;
+  readonly dispatchedAtMs: number;
+  stream?: ChunkStream;
+  hangTimer?: NodeJS.Timeout;
+}
+
+interface Slot {
+  process: WorkerProcess | undefined;
+  state: "starting" | "ready" | "gone";
+  readonly held: Map<number, HeldJob>;
+  readonly deathsMs: number[];
+  restartTimer?: NodeJS.Timeout;
+}
+
+export function createPool({
+  size,
+  start,
+  onIdle,
+  onDone,
+  onLost,
+  onGivenUp,
+  now,
+  log,
+}: PoolOptions): Pool {
+  const slots: Slot[] = Array.from({ length: size }, () => ({
+    process: undefined,
+    state: "gone",
+    held: new Map(),
+    deathsMs: [],
+  }));
+  let batchCount = 0;
+  let isStopping = false;
+  let hasBeenReady = false;
+  let firstStart: {
+    resolve: (description: ModelDescription) => void;
+    reject: (error: RuntimeError) => void;
+  };
+
+  function startSlot(slot: Slot): void {
+    slot.state = "starting";
+    const worker = start((message) => receive(slot, message));
+    slot.process = worker;
+    worker.ready.then(
+      ({ description, loadMs }) => {
+        slot.state = "ready";
+        hasBeenReady = true;
+        log.debug("A worker is ready", { worker: worker.pid, loadMs: Math.round(loadMs) });
+        firstStart.resolve(description);
+        onIdle();
+      },
+      (error: RuntimeError) => {
+        // A handler that cannot load at all will not load the next time either.
+        if (!hasBeenReady && error.code !== "WORKER_DIED") giveUp(error);
+        else log.error(error.message);
+      },
+    );
+    void worker.exited.then((reason) => bury(slot, reason));
+  }
+
+  function bury(slot: Slot, reason: string): void {
+    const lost: Job[] = [];
+    for (const held of slot.held.values()) {
+      clearTimeout(held.hangTimer);
+      if (held.stream !== undefined) {
+        held.stream.end(
+          new RuntimeError(
+            "WORKER_DIED",
+            `Cannot finish the stream: its worker ended with ${reason}`,
+          ),
+        );
+        onDone(held.job, undefined);
+      } else if (held.job.isSettled) onDone(held.job, undefined);
+      else lost.push(held.job);
+    }
+    slot.held.clear();
+    slot.state = "gone";
+    slot.process = undefined;
+    if (isStopping) {
+      if (lost.length > 0) onLost(lost, reason);
+      return;
+    }
+    slot.deathsMs.push(now());
+    if (slot.deathsMs.length > RESTART_LIMITS.mostDeaths) slot.deathsMs.shift();
+    const decision = decideRestart(
+      slot.deathsMs,
+      hasBeenReady ? RESTART_LIMITS : FIRST_START_LIMITS,
+    );
+    if ("giveUpAfter" in decision) {
+      const what = hasBeenReady ? "Cannot keep the model running" : "Cannot load the model";
+      giveUp(
+        new RuntimeError(
+          "WORKER_DIED",
+          `${what}: its worker died ${decision.giveUpAfter} times in a row, last with ${reason}`,
+        ),
+      );
+    } else {
+      log.error("A worker died; another one starts", {
+        reason,
+        requests: lost.length,
+        restartInMs: decision.restartInMs,
+      });
+      slot.restartTimer = setTimeout(() => startSlot(slot), decision.restartInMs);
+    }
+    if (lost.length > 0) onLost(lost, reason);
+  }
+
+  function giveUp(error: RuntimeError): void {
+    if (isStopping) return;
+    isStopping = true;
+    firstStart.reject(error);
+    onGivenUp(error);
+    for (const slot of slots) {
+      clearTimeout(slot.restartTimer);
+      slot.process?.kill();
+    }
+  }
+
+  function receive(slot: Slot, message: WorkMessage): void {
+    const held = slot.held.get(message.jobId);
+    if (held === undefined) return; // a handler that writes to the channel itself
+    const { job } = held;
+    switch (message.type) {
+      case "result": {
+        if (held.stream !== undefined) return;
+        const timings = {
+          queueMs: held.dispatchedAtMs - job.enqueuedAtMs,
+          inferenceMs: message.inferenceMs,
+        };
+        const { result } = message;
+        if (result.kind === "error") {
+          const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
+          if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
+          job.settle(fromPlainError(result.error));
+        } else if (result.kind === "stream") {
+          held.stream = openStream(slot, job);
+          job.settle({ output: { kind: "stream", chunks: held.stream.chunks }, timings });
+          return; // the worker is busy until `end`
+        } else {
+          job.settle({ output: result satisfies InferenceOutput, timings });
+        }
+        release(slot, held, message.inferenceMs);
+        break;
+      }
+      case "chunk":
+        held.stream?.push(message.value);
+        break;
+      case "end":
+        if (message.error?.stack !== undefined) logFailure("error", job, message.error.stack);
+        held.stream?.end(message.error && fromPlainError(message.error));
+        release(slot, held, undefined);
+        break;
+    }
+  }
+
+  function openStream(slot: Slot, job: Job): ChunkStream {
+    return createChunkStream({
+      onTaken: (chunks) => slot.process?.send({ type: "credit", jobId: job.id, chunks }),
+      onAbandoned: () => cancel(job, "client"),
+    });
+  }
+
+  function release(slot: Slot, held: HeldJob, inferenceMs: number | undefined): void {
+    clearTimeout(held.hangTimer);
+    slot.held.delete(held.job.id);
+    onDone(held.job, inferenceMs);
+    if (slot.held.size === 0) onIdle();
+  }
+
+  function cancel(job: Job, reason: "deadline" | "client"): void {
+    const slot = slots.find(({ held }) => held.has(job.id));
+    const held = slot?.held.get(job.id);
+    if (slot === undefined || held === undefined) return;
+    slot.process?.send({ type: "cancel", jobId: job.id, reason });
+    if (reason === "deadline") {
+      held.stream?.end(
+        new RuntimeError("DEADLINE_EXCEEDED", "Cannot finish the stream: its deadline has passed"),
+      );
+    }
+    if (held.hangTimer !== undefined || job.deadlineAtMs === Infinity) return;
+    const untilHanging = Math.max(0, job.deadlineAtMs - now()) + HANG_GRACE_MS;
+    held.hangTimer = setTimeout(() => {
+      log.error("A handler still runs long after its request's deadline; its worker is replaced", {
+        requestId: job.request.id,
+      });
+      slot.process?.kill();
+    }, untilHanging);
+  }
+
+  function logFailure(level: "error" | "debug", job: Job, stack: string): void {
+    log[level](`The handler failed: ${stack}`, { requestId: job.request.id });
+  }
+
+  return {
+    get readyCount() {
+      return slots.filter(({ state }) => state === "ready").length;
+    },
+    get hasIdle() {
+      return slots.some(isIdle);
+    },
+    start() {
+      return new Promise((resolve, reject) => {
+        firstStart = { resolve, reject };
+        for (const slot of slots) startSlot(slot);
+      });
+    },
+    dispatch(batch) {
+      const slot = slots.find(isIdle);
+      if (slot?.process === undefined) throw new TypeError("dispatch() needs an idle worker");
+      for (const job of batch) slot.held.set(job.id, { job, dispatchedAtMs: now() });
+      const jobs = batch.map(({ id, request }) => ({ jobId: id, request }));
+      slot.process.send({ type: "predict", batchId: ++batchCount, jobs } satisfies ToWorker);
+    },
+    cancel,
+    async stop() {
+      isStopping = true;
+      for (const slot of slots) clearTimeout(slot.restartTimer);
+      await Promise.all(slots.map(async (slot) => slot.process?.stop()));
+    },
+  };
+}
+
+function isIdle(slot: Slot): boolean {
+  return slot.state === "ready" && slot.held.size === 0;
+}

@@ -1,0 +1,166 @@
+/**
+ * A repository's own handler: the class found in what it exports, one instance made, `call` made safe.
+ */
+import { RuntimeError } from "../errors.ts";
+import type { InferenceRequest, ModelDescription } from "../inference.ts";
+import type { Log } from "../observe/log.ts";
+import { compileHandler, type CompiledHandler } from "./bundle.ts";
+import type {
+  CallContext,
+  EndpointHandler,
+  EndpointHandlerClass,
+  LoadedHandler,
+  LoadOptions,
+} from "./contract.ts";
+import { toHandlerData } from "./custom-data.ts";
+import { toLoadError, WANTED_SHAPE } from "./custom-failure.ts";
+import { toHandlerError } from "./custom-message.ts";
+
+/** The names under which the class may be exported; the second is Hugging Face's older one. */
+const CLASS_NAMES = ["EndpointHandler", "PreTrainedPipeline"] as const;
+
+export interface CustomHandlerOptions extends LoadOptions {
+  /** The handler's file, relative to the repository. */
+  readonly file: string;
+  /** The folder that the class is given, absolute: the repository's or its `model/`. */
+  readonly modelPath: string;
+}
+
+/**
+ * Loads the class, makes its one instance and awaits its `load()`.
+ *
+ * @throws {RuntimeError} `HANDLER_INVALID`, or the `RuntimeError` that the handler itself threw.
+ */
+export async function loadCustomHandler(
+  { repository, file, modelPath, task, dependencies }: CustomHandlerOptions,
+  log: Log,
+): Promise<LoadedHandler> {
+  const compiled = await compile({
+    repository,
+    file,
+    ...(dependencies !== undefined && { dependencies }),
+  });
+  log.debug(`Compiled ${file}`, {
+    files: compiled.files.length,
+    ms: Math.round(compiled.compileMs),
+  });
+  for (const warning of compiled.warnings)
+    log.warn(`Compiled the handler with a warning: ${warning}`);
+
+  const { name, Handler } = findClass(compiled.module, file);
+  const instance = await instantiate(Handler, modelPath, repository);
+  if (typeof instance.call !== "function") {
+    const text = `Cannot load the handler: ${file} has ${name} without a method call; wanted: ${WANTED_SHAPE}`;
+    throw new RuntimeError("HANDLER_INVALID", text);
+  }
+  try {
+    await instance.load?.();
+  } catch (error) {
+    throw toLoadError(error, "its load()", repository);
+  }
+
+  const description: ModelDescription = {
+    handler: "custom",
+    handlerFile: file,
+    ...(task !== undefined && { task }),
+    notes: [{ level: "info", text: `Found ${file} with ${name}` }],
+  };
+  return {
+    description,
+    files: compiled.files,
+    call: (request, context) => callSafely(instance, request, context),
+    dispose: async () => await instance.dispose?.(),
+  };
+}
+
+async function compile(options: {
+  repository: string;
+  file: string;
+  dependencies?: string;
+}): Promise<CompiledHandler> {
+  try {
+    return await compileHandler(options);
+  } catch (error) {
+    throw toLoadError(error, options.file, options.repository);
+  }
+}
+
+/** Finds the class among named exports, then as or in the default export, which is what CommonJS arrives as. */
+function findClass(
+  module: Readonly<Record<string, unknown>>,
+  file: string,
+): { name: string; Handler: EndpointHandlerClass } {
+  const fallback = module["default"];
+  for (const holder of [module, fallback]) {
+    if (!isHolder(holder)) continue;
+    for (const name of CLASS_NAMES) {
+      if (holder[name] === undefined) continue;
+      return { name: `a class ${name}`, Handler: assertClass(holder[name], name, file) };
+    }
+  }
+  // A compiled CommonJS module keeps its own `default` inside.
+  const inner = isHolder(fallback) ? (fallback["default"] ?? fallback) : fallback;
+  if (isClass(inner)) return { name: "a default class", Handler: inner };
+  const found = describeExports(module);
+  throw new RuntimeError(
+    "HANDLER_INVALID",
+    `Cannot load the handler: ${file} exports ${found} and no class EndpointHandler; wanted: ${WANTED_SHAPE}`,
+  );
+}
+
+function assertClass(value: unknown, name: string, file: string): EndpointHandlerClass {
+  if (isClass(value)) return value;
+  const found = typeof value === "object" ? "an object" : `a ${typeof value}`;
+  const text = `Cannot load the handler: ${name} in ${file} is ${found} and no class; wanted: ${WANTED_SHAPE}`;
+  throw new RuntimeError("HANDLER_INVALID", text);
+}
+
+/** Whether `new` can be used on it; whether its instances have a `call` shows once there is one. */
+function isClass(value: unknown): value is EndpointHandlerClass {
+  return typeof value === "function" && typeof value.prototype === "object";
+}
+
+function isHolder(value: unknown): value is Readonly<Record<string, unknown>> {
+  return (typeof value === "object" || typeof value === "function") && value !== null;
+}
+
+function describeExports(module: Readonly<Record<string, unknown>>): string {
+  const fallback = module["default"];
+  const isCommonJs = Object.keys(module).join() === "default" && typeof fallback === "object";
+  const names = Object.keys(isCommonJs && fallback !== null ? fallback : module);
+  if (names.length === 0) return "nothing";
+  const shown = names.slice(0, 5).map((name) => (name === "default" ? "a default" : `"${name}"`));
+  return `${shown.join(", ")}${names.length > shown.length ? ", …" : ""}`;
+}
+
+async function instantiate(
+  Handler: EndpointHandlerClass,
+  modelPath: string,
+  repository: string,
+): Promise<EndpointHandler> {
+  try {
+    // A constructor may return a promise of the instance.
+    return await Promise.resolve(new Handler(modelPath));
+  } catch (error) {
+    throw toLoadError(error, "its constructor", repository);
+  }
+}
+
+async function callSafely(
+  instance: EndpointHandler,
+  request: InferenceRequest,
+  context: CallContext,
+): Promise<unknown> {
+  if (request.kind === "explain") {
+    // A custom handler's contract has no such method, and its predictions are no explanations.
+    throw new RuntimeError(
+      "INVALID_INPUT",
+      "Cannot explain: the repository's own handler gives predictions only",
+    );
+  }
+  try {
+    return await instance.call(toHandlerData(request), context);
+  } catch (error) {
+    throw toHandlerError(error, context.signal);
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Loads what answers a repository's requests: its own handler if it has one, the default handler otherwise.
+ *
+ * Both are imported only when it is their turn, so neither pays for the other.
+ */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { RuntimeError, systemCodeOf } from "../errors.ts";
+import type { ModelDescription } from "../inference.ts";
+import type { Log } from "../observe/log.ts";
+import { findModelFolder } from "../weights.ts";
+import type { LoadedHandler, LoadOptions } from "./contract.ts";
+
+/** The names of a custom handler, first come first served. */
+export const HANDLER_FILES = ["handler.ts", "handler.js", "handler.mjs"] as const;
+
+/** Hugging Face's names for a handler in Python; the second is the older. */
+const PYTHON_HANDLER_FILES = ["handler.py", "pipeline.py"] as const;
+
+type Note = ModelDescription["notes"][number];
+
+/**
+ * Loads the handler and waits until it is ready to answer.
+ *
+ * Each call compiles a custom handler afresh, so that a changed file is seen.
+ *
+ * @throws {RuntimeError} `HANDLER_INVALID` when the repository's own handler cannot be loaded;
+ * `REPOSITORY_NOT_FOUND` when there is no such folder; what the default handler throws.
+ */
+export async function loadHandler(options: LoadOptions, log: Log): Promise<LoadedHandler> {
+  const { repository } = options;
+  const names = await listRoot(repository);
+  const [file, ...others] = HANDLER_FILES.filter((name) => names.includes(name));
+  const python = PYTHON_HANDLER_FILES.find((name) => names.includes(name));
+
+  if (file === undefined) {
+    const { loadDefaultHandler } = await import("./default.ts");
+    const loaded = await loadDefaultHandler(options, log);
+    return python === undefined ? loaded : withNotes(loaded, [ignoredPython(python)]);
+  }
+
+  const modelFolder = findModelFolder(await listModelFiles(repository, names));
+  const modelPath = modelFolder === "" ? repository : join(repository, modelFolder);
+  const { loadCustomHandler } = await import("./custom-handler.ts");
+  const loaded = await loadCustomHandler({ ...options, file, modelPath }, log);
+  return others.length === 0 ? loaded : withNotes(loaded, [ignoredOthers(file, others)]);
+}
+
+function ignoredPython(file: string): Note {
+  const text =
+    `Found ${file}, which is Python and is not run: the default handler serves the model's task if it can; ` +
+    `a handler.ts beside it would answer in its place`;
+  return { level: "warn", text };
+}
+
+function ignoredOthers(file: string, others: readonly string[]): Note {
+  return { level: "warn", text: `Found ${[file, ...others].join(" and ")}: ${file} is used` };
+}
+
+function withNotes(loaded: LoadedHandler, notes: readonly Note[]): LoadedHandler {
+  const { description } = loaded;
+  return { ...loaded, description: { ...description, notes: [...description.notes, ...notes] } };
+}
+
+async function listRoot(repository: string): Promise<readonly string[]> {
+  try {
+    return await readdir(repository);
+  } catch (error) {
+    const code = systemCodeOf(error);
+    const text = `Cannot load the handler: the folder ${repository} cannot be read (${code ?? "unknown reason"})`;
+    throw new RuntimeError("REPOSITORY_NOT_FOUND", text, { cause: error });
+  }
+}
+
+/** The names in the only folders where `findModelFolder` looks for weights. */
+async function listModelFiles(
+  repository: string,
+  root: readonly string[],
+): Promise<readonly string[]> {
+  const files = [...root];
+  for (const folder of ["onnx", "model", "model/onnx"]) {
+    if (!root.includes(folder.split("/")[0] ?? "")) continue;
+    const names = await readdir(join(repository, folder)).catch(() => []);
+    for (const name of names) files.push(`${folder}/${name}`);
+  }
+  return files;
+}

@@ -1,0 +1,182 @@
+/**
+ * Reading what a client sent: a zod schema at the door, and one sentence when it does not fit.
+ *
+ * Schemas of tasks carry what they want as their error text (`z.string("a string")`), so that a sentence can say
+ * `"inputs[2]" is a number, wanted a string`. Clients' values are described, not repeated, except for short parameters.
+ */
+import { z } from "zod";
+
+import { RuntimeError } from "../../errors.ts";
+import type { InferenceRequest } from "../../inference.ts";
+import { nearestWord } from "../../nearest-word.ts";
+
+/** A 400 on every protocol. `action` is what failed ("classify the text"), `problem` what was found and wanted. */
+export function invalidInput(action: string, problem: string): RuntimeError {
+  return new RuntimeError("INVALID_INPUT", `Cannot ${action}: ${problem}`);
+}
+
+/**
+ * Checks `inputs`.
+ *
+ * @throws `INVALID_INPUT` with one sentence.
+ */
+export function readInputs<S extends z.ZodType>(
+  schema: S,
+  request: InferenceRequest,
+  action: string,
+): z.output<S> {
+  if (request.media !== undefined) {
+    const { contentType } = request.media;
+    throw invalidInput(action, `the body is ${contentType}, wanted JSON with "inputs"`);
+  }
+  const value = request.data["inputs"];
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const { path, wanted } = deepestIssue(result.error.issues);
+  const found = kindOf(valueAt(value, path));
+  throw invalidInput(action, `"${nameOf("inputs", path)}" is ${found}, wanted ${wanted}`);
+}
+
+/**
+ * Checks `parameters`; absent and `null` are the same as `{}`.
+ *
+ * @param schema An object without room for unknown keys; keys of `IGNORED_PARAMETERS` are accepted besides.
+ * @param value What the client sent as `parameters`.
+ * @param elsewhere The same parameters, where a client sends them in another place; `value` counts where both name one.
+ * @throws `INVALID_INPUT` with one sentence; an unknown key is answered with the known ones.
+ */
+export function readParameters<S extends z.ZodObject>(
+  schema: S,
+  value: unknown,
+  action: string,
+  elsewhere: Readonly<Record<string, unknown>> = {},
+): z.output<S> {
+  const given = value ?? {};
+  if (!isObject(given)) {
+    throw invalidInput(action, `"parameters" is ${kindOf(given)}, wanted an object`);
+  }
+  const known = Object.keys(schema.shape);
+  const used: Record<string, unknown> = { ...elsewhere };
+  for (const [key, entry] of Object.entries(given)) {
+    if (known.includes(key)) used[key] = entry;
+    else if (!IGNORED_PARAMETERS.has(key)) throw invalidInput(action, describeUnknown(key, known));
+  }
+  const result = schema.safeParse(used);
+  if (result.success) return result.data;
+  const { path, wanted } = deepestIssue(result.error.issues);
+  const found = shown(valueAt(used, path));
+  throw invalidInput(action, `"${nameOf("", path)}" is ${found}, wanted ${wanted}`);
+}
+
+/**
+ * What the Python pipelines accept and hubserve has no use for: it pads as it batches, and devices and formats are the
+ * server's affair.
+ */
+const IGNORED_PARAMETERS: ReadonlySet<string> = new Set([
+  "padding",
+  "return_tensors",
+  "batch_size",
+  "num_workers",
+  "device",
+  "framework",
+]);
+
+/** How to cut what is too long, as in the Python tokenizers; `true` is `"longest_first"`. */
+export const TruncationParameter = z
+  .union(
+    [z.boolean(), z.enum(["longest_first", "only_first", "only_second", "do_not_truncate"])],
+    `true, false, "longest_first", "only_first", "only_second" or "do_not_truncate"`,
+  )
+  .nullish()
+  .transform((given) => {
+    if (given === true) return "longest_first";
+    if (given === false || given === "do_not_truncate") return "none";
+    return given ?? undefined;
+  });
+
+/** The longest sequence in tokens, special tokens included. */
+export const MaxLengthParameter = z
+  .int("a whole number of at least 1")
+  .positive("a whole number of at least 1")
+  .nullish()
+  .transform((given) => given ?? undefined);
+
+/** `topk` → a sentence with the nearest known word and all of them. */
+function describeUnknown(key: string, known: readonly string[]): string {
+  const near = nearestWord(key, known);
+  const suggestion = near === undefined ? "" : `, perhaps you mean "${near}"`;
+  return `there is no parameter "${clip(key)}"${suggestion}; known are ${known.join(", ")}`;
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly wanted: string;
+}
+
+/**
+ * The issue that lies deepest: among the branches of a union, the one that understood the value best. Of equally deep
+ * ones the first; a union that nobody understood at all speaks for itself.
+ */
+function deepestIssue(issues: readonly z.core.$ZodIssue[]): Issue {
+  let deepest: Issue | undefined;
+  for (const issue of issues) {
+    let candidate: Issue = { path: issue.path, wanted: wantedOf(issue.message) };
+    if (issue.code === "invalid_union") {
+      for (const branch of issue.errors) {
+        const inner = deepestIssue(branch);
+        if (issue.path.length + inner.path.length > candidate.path.length) {
+          candidate = { path: [...issue.path, ...inner.path], wanted: inner.wanted };
+        }
+      }
+    }
+    if (deepest === undefined || candidate.path.length > deepest.path.length) deepest = candidate;
+  }
+  return deepest ?? { path: [], wanted: "something else" };
+}
+
+/** A schema's own text as it is; of zod's ("Invalid input: expected string, received number") what it expected. */
+function wantedOf(message: string): string {
+  return message.replace(/^[^:]*: expected (.*?)(?:, received .*)?$/, "$1");
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let current = value;
+  for (const key of path) {
+    if (!isObject(current) && !Array.isArray(current)) return undefined;
+    current = Object.getOwnPropertyDescriptor(current, key)?.value;
+  }
+  return current;
+}
+
+/** `["sentences", 2]` below `inputs` → `inputs.sentences[2]`. */
+function nameOf(root: string, path: readonly PropertyKey[]): string {
+  let name = root;
+  for (const key of path) {
+    name += typeof key === "number" ? `[${key}]` : `${name === "" ? "" : "."}${clip(String(key))}`;
+  }
+  return name;
+}
+
+/** What kind of value it is, as the middle of a sentence. */
+function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  if (value instanceof Blob) return `binary data (${value.type || "of no type"})`;
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+/** A short scalar as it is, anything else by its kind. */
+function shown(value: unknown): string {
+  const isScalar = ["string", "number", "boolean"].includes(typeof value);
+  const text = isScalar ? JSON.stringify(value) : "";
+  return isScalar && text.length <= 40 ? text : kindOf(value);
+}
+
+function clip(text: string): string {
+  return text.length <= 40 ? text : `${text.slice(0, 40)}…`;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

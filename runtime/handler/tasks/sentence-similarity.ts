@@ -1,0 +1,84 @@
+/**
+ * Sentence similarity: how near each of some sentences is to a source sentence, as the cosine of their vectors.
+ *
+ * The answer is the toolkit's `{"similarities": […]}`, in the order of the sentences; clients that want the bare list
+ * get it where HTTP is spoken. Texts are pooled as the repository says, else by the mean, the default of
+ * sentence-transformers.
+ *
+ * @example
+ * ```jsonc
+ * // test/fixtures/models/minilm-embed in fp32.
+ * {"inputs": {"source_sentence": "The man buys a car in the city",
+ *             "sentences": ["A guy is purchasing an automobile downtown", "The woman is reading a book"]}}
+ * // → {"similarities": [0.981330079009239, -0.1816856124160459]}
+ * ```
+ */
+import { z } from "zod";
+
+import { openEmbedder, type Embedder, type EmbedderItem } from "./embedder.ts";
+import { MaxLengthParameter, readInputs, readParameters, TruncationParameter } from "./inputs.ts";
+import { cosine } from "./pooling.ts";
+import type { OpenTask, Task } from "./task.ts";
+
+const ACTION = "compare the sentences";
+
+export const SentenceSimilarityInputs = z.object(
+  {
+    source_sentence: z.string("a string"),
+    sentences: z.array(z.string("a string"), "a list of strings"),
+  },
+  `an object with "source_sentence" and "sentences"`,
+);
+export type SentenceSimilarityInputs = z.infer<typeof SentenceSimilarityInputs>;
+
+export const SentenceSimilarityParameters = z.object({
+  /** On by default: a sentence is cut to the model's limit. */
+  truncation: TruncationParameter,
+  max_length: MaxLengthParameter,
+});
+export type SentenceSimilarityParameters = z.infer<typeof SentenceSimilarityParameters>;
+
+export const sentenceSimilarity: Task = {
+  name: "sentence-similarity",
+  aliases: [],
+  async open(model) {
+    return openSentenceSimilarity(await openEmbedder(model, "sentence-similarity"));
+  },
+};
+
+function openSentenceSimilarity(
+  embedder: Embedder,
+): OpenTask<EmbedderItem, readonly number[][], undefined> {
+  return {
+    notes: embedder.notes,
+
+    /** The source sentence is the first item. */
+    preprocess(request) {
+      const inputs = readInputs(SentenceSimilarityInputs, request, ACTION);
+      const { truncation, max_length } = readParameters(
+        SentenceSimilarityParameters,
+        request.data["parameters"],
+        ACTION,
+      );
+      const prompt = embedder.own?.defaultPrompt ?? "";
+      const toItem = (text: string, name: string) =>
+        embedder.toItem(`${prompt}${text}`, embedder.pooled, {
+          truncation: truncation ?? "longest_first",
+          maxTokens: max_length,
+          refusal: `Cannot ${ACTION}: "inputs.${name}"`,
+        });
+      const source = toItem(inputs.source_sentence, "source_sentence");
+      const others = inputs.sentences.map((text, index) => toItem(text, `sentences[${index}]`));
+      return { items: [source, ...others], state: undefined };
+    },
+
+    inference: (items) => embedder.inference(items),
+
+    postprocess(_state, [source, ...others]) {
+      const vector = source?.[0] ?? [];
+      return { similarities: others.map((rows) => cosine(vector, rows[0] ?? [])) };
+    },
+
+    dispose: () => embedder.dispose(),
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * The HTTP face: middleware, protocols, and what is said when none of them knows a route.
+ *
+ * To add a protocol: write its file in `protocols/`, mount it here. Each brings its own error shape; unknown routes
+ * answer in Hugging Face's.
+ */
+import { Hono } from "hono";
+import type { Models } from "../engine/models.ts";
+import { isRuntimeError, RuntimeError } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import type { AppEnv } from "./context.ts";
+import { accessLog, deadlines, requestIds, shared } from "./middleware.ts";
+import { createHuggingFaceRoutes, renderHuggingFaceError } from "./protocols/huggingface.ts";
+import type { DialectChoice } from "./protocols/huggingface-dialect.ts";
+
+export interface AppOptions {
+  readonly models: Models;
+  readonly dialect: DialectChoice;
+  readonly maxBodyBytes: number;
+  readonly requestTimeoutMs: number;
+  readonly version: string;
+  /** Milliseconds on the engine's clock. */
+  readonly now?: () => number;
+  readonly log: Log;
+}
+
+export function createApp({
+  models,
+  dialect,
+  maxBodyBytes,
+  requestTimeoutMs,
+  version,
+  now = () => performance.now(),
+  log,
+}: AppOptions): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  app.use(requestIds(), shared(models, log), accessLog(now), deadlines(requestTimeoutMs, now));
+  app.route("/", createHuggingFaceRoutes({ dialect, maxBodyBytes, version }));
+
+  app.notFound((c) => {
+    const routes = "POST /, POST /predict, GET /health, GET /ping, GET /info";
+    return renderHuggingFaceError(
+      new RuntimeError(
+        "ROUTE_NOT_FOUND",
+        `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`,
+      ),
+    );
+  });
+  app.onError((error, c) => {
+    if (!isRuntimeError(error)) {
+      c.var.log.error("A request failed for a reason of the server's own", { error });
+      return renderHuggingFaceError(
+        new RuntimeError("INTERNAL", "Cannot answer the request: the server made a mistake"),
+      );
+    }
+    const response = renderHuggingFaceError(error);
+    const allow = c.res.headers.get("allow");
+    if (allow !== null) response.headers.set("allow", allow);
+    return response;
+  });
+  return app;
+}

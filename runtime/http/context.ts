@@ -1,0 +1,28 @@
+/**
+ * What a request carries through the hall: the types that app, middleware and protocols share.
+ */
+import type { Context } from "hono";
+import type { Waiting } from "../engine/engine.ts";
+import type { Models } from "../engine/models.ts";
+import type { RuntimeError } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+
+export interface AppEnv {
+  Variables: {
+    /** The client's own `x-request-id`, or one made here. */
+    requestId: string;
+    /** The client's signal and the deadline, joined. */
+    waiting: Waiting;
+    /** Keeps the deadline running beyond the handler's return: a stream has only begun then. */
+    keepWaiting: () => void;
+    /** Ends the deadline that `keepWaiting` kept. */
+    stopWaiting: () => void;
+    models: Models;
+    log: Log;
+  };
+}
+
+export type AppContext = Context<AppEnv>;
+
+/** A protocol's own error body. */
+export type ErrorRenderer = (error: RuntimeError) => Response;

@@ -1,0 +1,232 @@
+/**
+ * Hugging Face Inference Endpoints' protocol: `POST /` and `/predict`, health, info.
+ *
+ * Wire facts: the Python toolkit 0.5.6 and its clients `huggingface_hub` 1.33 and `@huggingface/inference` 4.13. Where
+ * the toolkit answers 400 to everything, statuses here say what happened; where it fails on its own clients, answers
+ * are shaped by who asks (`huggingface-dialect.ts`).
+ */
+import { Hono } from "hono";
+import { z } from "zod";
+import { isRuntimeError, RuntimeError, type ErrorCode } from "../../errors.ts";
+import type { ModelState } from "../../engine/models.ts";
+import type { InferenceRequest, JsonValue, Media } from "../../inference.ts";
+import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
+import { readBody, renderMedia, renderStream, wantsEvents, type IncomingBody } from "../body.ts";
+import { onlyMethods } from "../middleware.ts";
+import {
+  chooseDialect,
+  finishForDialect,
+  prepareForDialect,
+  type DialectChoice,
+} from "./huggingface-dialect.ts";
+
+export interface HuggingFaceOptions {
+  readonly dialect: DialectChoice;
+  readonly maxBodyBytes: number;
+  readonly version: string;
+}
+
+/** What every JSON body must be: `inputs`, perhaps `parameters`, and whatever else the handler knows. */
+const PredictBody = z.looseObject({
+  inputs: z.unknown().refine((inputs) => inputs !== undefined),
+  parameters: z.record(z.string(), z.unknown()).nullish(),
+});
+
+const STATUS: Readonly<Record<ErrorCode, number>> = {
+  INVALID_INPUT: 400,
+  ROUTE_NOT_FOUND: 404,
+  MODEL_NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  BODY_TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  QUEUE_FULL: 429,
+  CANCELLED: 499, // nginx's code; nobody is there to read it
+  NOT_READY: 503,
+  DEADLINE_EXCEEDED: 504,
+  HANDLER_FAILED: 500,
+  WORKER_DIED: 500,
+  INTERNAL: 500,
+  // The rest stops a start; should one reach a request all the same, it is the server's fault.
+  INVALID_OPTION: 500,
+  REPOSITORY_NOT_FOUND: 500,
+  REPOSITORY_FORBIDDEN: 500,
+  HUB_UNREACHABLE: 500,
+  DOWNLOAD_FAILED: 500,
+  REQUIREMENTS_FAILED: 500,
+  HANDLER_INVALID: 500,
+  TASK_UNKNOWN: 500,
+  WEIGHTS_NOT_FOUND: 500,
+  MODEL_INVALID: 500,
+  PORT_UNAVAILABLE: 500,
+};
+
+/** `{"error": "<sentence>", "error_type": "<code>"}`: both clients show `error`. */
+export const renderHuggingFaceError: ErrorRenderer = (error) => {
+  const headers = new Headers({ "content-type": "application/json" });
+  if (error.code === "QUEUE_FULL" || error.code === "NOT_READY") {
+    headers.set("retry-after", String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))));
+  }
+  return new Response(JSON.stringify(toErrorBody(error)), { status: STATUS[error.code], headers });
+};
+
+function toErrorBody(error: RuntimeError): { error: string; error_type: string } {
+  return { error: error.message, error_type: error.code };
+}
+
+export function createHuggingFaceRoutes({
+  dialect,
+  maxBodyBytes,
+  version,
+}: HuggingFaceOptions): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  for (const path of ["/", "/predict"]) {
+    routes.post(path, (c) => predict(c, { dialect, maxBodyBytes }));
+  }
+  for (const path of ["/health", "/ping"]) {
+    routes.get(path, (c) => health(c));
+    routes.all(path, onlyMethods("GET", "HEAD"));
+  }
+  routes.get("/", (c) => health(c, { info: "/info", predict: "POST /" }));
+  routes.all("/", onlyMethods("GET", "HEAD", "POST"));
+  routes.all("/predict", onlyMethods("POST"));
+  routes.get("/info", (c) => c.json(describe(c, version)));
+  routes.all("/info", onlyMethods("GET", "HEAD"));
+  return routes;
+}
+
+async function predict(
+  c: AppContext,
+  { dialect, maxBodyBytes }: { dialect: DialectChoice; maxBodyBytes: number },
+): Promise<Response> {
+  // The body comes first: a refusal while the client still sends would reach it as a broken connection.
+  const body = await readBody(c.req.raw, maxBodyBytes);
+  const { engine, description } = c.var.models.ready();
+  const received = toRequestData(body, c.req.query());
+  const spoken = chooseDialect(dialect, c.req.header("user-agent"));
+  const data = prepareForDialect(received.data, description, spoken);
+  const request: InferenceRequest = {
+    id: c.var.requestId,
+    kind: "predict",
+    data,
+    ...(received.media !== undefined && { media: received.media }),
+    headers: withoutCredentials(c.req.header()),
+  };
+  const { output, timings } = await engine.submit(request, c.var.waiting);
+  const response = render();
+  response.headers.set("x-queue-time", timings.queueMs.toFixed(1));
+  response.headers.set("x-inference-time", timings.inferenceMs.toFixed(1));
+  if (dialect === "auto" && description.handler === "default")
+    response.headers.set("vary", "user-agent");
+  return response;
+
+  function render(): Response {
+    const accept = c.req.header("accept");
+    switch (output.kind) {
+      case "json":
+        return c.json(finishForDialect(output.value, data, description, spoken));
+      case "media":
+        return renderMedia(output.media, accept);
+      case "stream":
+        c.var.keepWaiting();
+        return renderStream(output.chunks, wantsEvents(accept), {
+          onError: (error) => {
+            if (!isRuntimeError(error)) c.var.log.error("A stream broke", { error });
+            return toErrorBody(
+              isRuntimeError(error)
+                ? error
+                : new RuntimeError("INTERNAL", "Cannot finish the stream"),
+            );
+          },
+          onEnd: c.var.stopWaiting,
+        });
+    }
+  }
+}
+
+/** The body as `data`, whatever its form. */
+function toRequestData(
+  body: IncomingBody,
+  query: Readonly<Record<string, string>>,
+): { data: Record<string, unknown>; media?: Media } {
+  switch (body.kind) {
+    case "json": {
+      const parsed = PredictBody.safeParse(body.value);
+      if (!parsed.success) throw new RuntimeError("INVALID_INPUT", whatIsWrongWith(body.value));
+      return { data: withQuery(body.value as Record<string, unknown>, query) }; // looseObject accepts objects only
+    }
+    case "text":
+      return { data: withQuery({ inputs: body.text }, query) };
+    case "media":
+      return { data: withQuery({}, query), media: body.media };
+  }
+}
+
+function whatIsWrongWith(value: unknown): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const found = Array.isArray(value) ? "an array" : value === null ? "null" : `a ${typeof value}`;
+    return `Cannot read the body: found ${found}, wanted an object such as {"inputs": "…"}`;
+  }
+  if (!("inputs" in value)) {
+    const keys = Object.keys(value)
+      .slice(0, 5)
+      .map((key) => JSON.stringify(key.slice(0, 50)));
+    return `Cannot read the body: the key "inputs" is missing, found ${keys.length === 0 ? "no keys" : keys.join(", ")}`;
+  }
+  return 'Cannot read the body: "parameters" must be an object';
+}
+
+/** `?top_k=2` stands for `{"parameters": {"top_k": 2}}`: the only way to give parameters beside a binary body. */
+function withQuery(
+  data: Record<string, unknown>,
+  query: Readonly<Record<string, string>>,
+): Record<string, unknown> {
+  const names = Object.keys(query);
+  if (names.length === 0 || "parameters" in data) return data;
+  return {
+    ...data,
+    parameters: Object.fromEntries(names.map((name) => [name, toParameter(query[name] ?? "")])),
+  };
+}
+
+function toParameter(text: string): JsonValue {
+  if (text === "true" || text === "false") return text === "true";
+  if (text === "null") return null;
+  return /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
+}
+
+const CREDENTIALS = new Set(["authorization", "proxy-authorization", "cookie"]);
+
+function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !CREDENTIALS.has(name)));
+}
+
+const HEALTHY: ReadonlySet<ModelState> = new Set<ModelState>(["ready"]);
+
+/** 200 when requests are answered, else 503; the state in the body either way. */
+function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Response {
+  const { name, state, detail, description } = c.var.models.find();
+  const body = {
+    status: state,
+    ...(HEALTHY.has(state) ? {} : { detail }),
+    model: name,
+    ...(description?.task !== undefined && { task: description.task }),
+    ...(HEALTHY.has(state) ? more : {}),
+  };
+  return c.json(body, HEALTHY.has(state) ? 200 : 503);
+}
+
+/** Text Generation Inference's names, which Hugging Face's clients show, with our own beside them. */
+function describe(c: AppContext, version: string): Record<string, JsonValue> {
+  const { name, revision, state, description } = c.var.models.find();
+  return {
+    model_id: name,
+    model_sha: revision ?? null,
+    model_dtype: description?.dtype ?? null,
+    model_type: description?.modelType ?? null,
+    model_pipeline_tag: description?.task ?? null,
+    handler: description === undefined ? null : (description.handlerFile ?? "default"),
+    status: state,
+    server: "hubserve",
+    version,
+  };
+}

@@ -1,0 +1,78 @@
+/**
+ * What parent and child say to each other: two discriminated unions over one channel.
+ *
+ * The channel is Node's IPC with `serialization: "advanced"`, so typed arrays arrive as such and everything here is
+ * plain data. A job is one queued request; its number is the parent's, unique for the parent's life. Each job gets
+ * exactly one `result`; a streamed one then gets `chunk`s and exactly one `end`.
+ */
+import type { PlainError } from "./errors.ts";
+import type {
+  InferenceRequest,
+  JsonValue,
+  LoadOptions,
+  Media,
+  ModelDescription,
+} from "./inference.ts";
+import type { LogFields, LogLevel } from "./observe/log.ts";
+
+export interface JobMessage {
+  readonly jobId: number;
+  readonly request: InferenceRequest;
+}
+
+export type ToWorker =
+  /** The first message: what to load. Answered by `ready` or `failed`. */
+  | { readonly type: "load"; readonly options: LoadOptions }
+  /** Work. The jobs of a batch may be answered in any order. */
+  | { readonly type: "predict"; readonly batchId: number; readonly jobs: readonly JobMessage[] }
+  /** Nobody waits for this job any more: abort its signal. Its `result` or `end` is still owed. */
+  | { readonly type: "cancel"; readonly jobId: number; readonly reason: "deadline" | "client" }
+  /** The reader of a stream took this many chunks: that many more may be sent. */
+  | { readonly type: "credit"; readonly jobId: number; readonly chunks: number }
+  /** Dispose of the handler and exit with 0. */
+  | { readonly type: "stop" };
+
+/** What became of one job. A stream's content follows in messages of its own. */
+export type JobResult =
+  | { readonly kind: "json"; readonly value: JsonValue }
+  | { readonly kind: "media"; readonly media: Media }
+  | { readonly kind: "stream" }
+  | { readonly kind: "error"; readonly error: WorkerError };
+
+/** An error from a child: what clients may read, and the stack for the log. */
+export interface WorkerError extends PlainError {
+  readonly stack?: string;
+}
+
+export type FromWorker =
+  | { readonly type: "ready"; readonly description: ModelDescription; readonly loadMs: number }
+  /** Loading failed; the child exits on its own. */
+  | { readonly type: "failed"; readonly error: WorkerError }
+  | {
+      readonly type: "result";
+      readonly jobId: number;
+      readonly result: JobResult;
+      readonly inferenceMs: number;
+    }
+  | { readonly type: "chunk"; readonly jobId: number; readonly value: JsonValue }
+  | { readonly type: "end"; readonly jobId: number; readonly error?: WorkerError }
+  | {
+      readonly type: "log";
+      readonly level: LogLevel;
+      readonly message: string;
+      readonly fields: LogFields;
+    };
+
+/** Chunks of one stream that may be under way before its reader has taken any: bounds the parent's memory. */
+export const STREAM_WINDOW = 32;
+
+const FROM_WORKER_TYPES = new Set(["ready", "failed", "result", "chunk", "end", "log"]);
+
+/**
+ * Whether a message on the channel is one of ours: a handler can reach `process.send` too, and what it sends there
+ * must not confuse the parent.
+ */
+export function isFromWorker(message: unknown): message is FromWorker {
+  if (typeof message !== "object" || message === null || !("type" in message)) return false;
+  return typeof message.type === "string" && FROM_WORKER_TYPES.has(message.type);
+}

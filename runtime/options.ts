@@ -1,0 +1,391 @@
+/**
+ * Every option as one row: its flag, its variables, its type, unit, default and meaning.
+ *
+ * Help, environment, validation and the README's table all come from these rows; a new option is a new row.
+ * Each option can also be set as `HUBSERVE_<FLAG>` (`--max-body-size` → `HUBSERVE_MAX_BODY_SIZE`); the other names
+ * in `variables` are those that users of the Hub, of Inference Endpoints and of containers already know.
+ */
+import { LOG_FORMATS, LOG_LEVELS } from "./observe/log.ts";
+import { DTYPES } from "./weights.ts";
+
+/** One option. */
+export interface OptionRow {
+  /** Without the dashes. */
+  readonly flag: string;
+  /** What the flag takes, for the help: `<count>`; absent for a switch. */
+  readonly value?: string;
+  /** May be given several times. */
+  readonly isList?: boolean;
+  /** Environment variables besides `HUBSERVE_…`; the first that is set wins. */
+  readonly variables: readonly string[];
+  /** Secrets come from the environment or a file, as arguments can be read by every user of a machine. */
+  readonly isSecret?: boolean;
+  /** `undefined` where the option may be left unset. */
+  readonly default: string | number | boolean | readonly string[] | undefined;
+  /** The default in words, where the value would not tell. */
+  readonly defaultText?: string;
+  readonly group: "What to serve" | "Where" | "How" | "Limits" | "The Hub" | "Output";
+  readonly meaning: string;
+  /** Throws a `RangeError` whose message says what was wanted. */
+  readonly parse: (text: string) => unknown;
+}
+
+const SECOND_MS = 1000;
+const MIB = 1024 * 1024;
+
+export const OPTIONS = {
+  task: {
+    flag: "task",
+    value: "<task>",
+    variables: ["HF_TASK", "TASK"],
+    default: undefined as string | undefined,
+    defaultText: "the model card's, else by architecture",
+    group: "What to serve",
+    meaning: "The task that the default handler serves",
+    parse: toText,
+  },
+  dtype: {
+    flag: "dtype",
+    value: "<dtype>",
+    variables: ["HF_DTYPE", "DTYPE"],
+    default: undefined as (typeof DTYPES)[number] | undefined,
+    defaultText: "int8 where the repository has it, else fp32",
+    group: "What to serve",
+    meaning: `The weights to use: ${DTYPES.join(", ")}`,
+    parse: toChoice(DTYPES),
+  },
+  revision: {
+    flag: "revision",
+    value: "<revision>",
+    variables: ["HF_REVISION", "REVISION"],
+    default: undefined as string | undefined,
+    defaultText: "main",
+    group: "What to serve",
+    meaning: "Branch, tag or commit of the Hub repository",
+    parse: toText,
+  },
+  modelId: {
+    flag: "model-id",
+    value: "<owner/name>",
+    variables: ["HF_MODEL_ID", "MODEL_ID"],
+    default: undefined as string | undefined,
+    group: "What to serve",
+    meaning: "The Hub repository, when no reference is given",
+    parse: toText,
+  },
+  modelDir: {
+    flag: "model-dir",
+    value: "<folder>",
+    variables: ["HF_MODEL_DIR", "MODEL_DIR"],
+    default: undefined as string | undefined,
+    group: "What to serve",
+    meaning:
+      "The local folder, when no reference is given; it wins over a Hub repository unless it is empty",
+    parse: toText,
+  },
+  host: {
+    flag: "host",
+    value: "<address>",
+    variables: [],
+    default: "0.0.0.0",
+    group: "Where",
+    meaning: "The address to listen on",
+    parse: toText,
+  },
+  port: {
+    flag: "port",
+    value: "<port>",
+    variables: ["PORT"],
+    default: 8080,
+    group: "Where",
+    meaning: "The port to listen on; 0 takes a free one",
+    parse: toCount(0, 65_535),
+  },
+  dialect: {
+    flag: "dialect",
+    value: "<dialect>",
+    variables: [],
+    default: "auto",
+    group: "How",
+    meaning:
+      "The shape of answers on `POST /`: auto (by the client's user agent), toolkit (Inference Endpoints) or " +
+      "hf-inference (Hugging Face's clients)",
+    parse: toChoice(["auto", "toolkit", "hf-inference"]),
+  },
+  workers: {
+    flag: "workers",
+    value: "<count>",
+    variables: ["WORKERS"],
+    default: 1,
+    group: "How",
+    meaning: "Child processes that each hold the model",
+    parse: toCount(1, 256),
+  },
+  threads: {
+    flag: "threads",
+    value: "<count>",
+    variables: [],
+    default: undefined as number | undefined,
+    defaultText: "onnxruntime's choice",
+    group: "How",
+    meaning: "Threads that one inference of the default handler may use",
+    parse: toCount(1, 1024),
+  },
+  jobQueueSize: {
+    flag: "job-queue-size",
+    value: "<count>",
+    variables: [],
+    default: 100,
+    group: "Limits",
+    meaning: "Requests that may wait for a worker; further ones get a 429",
+    parse: toCount(0, 1_000_000),
+  },
+  requestTimeoutMs: {
+    flag: "request-timeout",
+    value: "<duration>",
+    variables: [],
+    default: 120 * SECOND_MS,
+    defaultText: "120s",
+    group: "Limits",
+    meaning: "The longest a request may take, waiting included; then it gets a 504",
+    parse: toDurationMs,
+  },
+  startupTimeoutMs: {
+    flag: "startup-timeout",
+    value: "<duration>",
+    variables: [],
+    default: 600 * SECOND_MS,
+    defaultText: "600s",
+    group: "Limits",
+    meaning: "The longest a worker may take to load the model",
+    parse: toDurationMs,
+  },
+  maxBodyBytes: {
+    flag: "max-body-size",
+    value: "<size>",
+    variables: ["MAX_FILE_SIZE"],
+    default: 64 * MIB,
+    defaultText: "64MiB",
+    group: "Limits",
+    meaning: "The largest request body; a larger one gets a 413",
+    parse: toBytes,
+  },
+  drainDelayMs: {
+    flag: "drain-delay",
+    value: "<duration>",
+    variables: [],
+    default: 0,
+    defaultText: "0s",
+    group: "Limits",
+    meaning: "After SIGTERM: how long to go on accepting requests while health already says 503",
+    parse: toDurationMs,
+  },
+  drainTimeoutMs: {
+    flag: "drain-timeout",
+    value: "<duration>",
+    variables: [],
+    default: 30 * SECOND_MS,
+    defaultText: "30s",
+    group: "Limits",
+    meaning: "After SIGTERM: how long running requests may take to finish",
+    parse: toDurationMs,
+  },
+  endpoint: {
+    flag: "endpoint",
+    value: "<url>",
+    variables: ["HF_ENDPOINT"],
+    default: "https://huggingface.co",
+    group: "The Hub",
+    meaning: "The Hub to download from",
+    parse: toHttpUrl,
+  },
+  token: {
+    flag: "token",
+    value: "<token>",
+    variables: ["HF_TOKEN", "HF_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN"],
+    isSecret: true,
+    default: undefined as string | undefined,
+    defaultText: "the one that `hf auth login` stored",
+    group: "The Hub",
+    meaning:
+      "For private and gated repositories; only as a variable, since arguments can be seen by others",
+    parse: (text) => text.trim() || undefined,
+  },
+  offline: {
+    flag: "offline",
+    variables: ["HF_HUB_OFFLINE"],
+    default: false,
+    group: "The Hub",
+    meaning: "Use what the cache holds and never ask the Hub",
+    parse: toSwitch,
+  },
+  include: {
+    flag: "include",
+    value: "<pattern>",
+    isList: true,
+    variables: [],
+    default: [],
+    group: "The Hub",
+    meaning: "Download exactly the files that match; may be repeated",
+    parse: toList,
+  },
+  exclude: {
+    flag: "exclude",
+    value: "<pattern>",
+    isList: true,
+    variables: [],
+    default: [],
+    group: "The Hub",
+    meaning: "Do not download the files that match; may be repeated",
+    parse: toList,
+  },
+  hubCache: {
+    flag: "hub-cache",
+    value: "<folder>",
+    variables: ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"],
+    default: undefined as string | undefined,
+    defaultText: "`$HF_HOME/hub`, else `~/.cache/huggingface/hub`",
+    group: "The Hub",
+    meaning: "Where downloads are kept, shared with Python's tools",
+    parse: toText,
+  },
+  cache: {
+    flag: "cache",
+    value: "<folder>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "`~/.cache/hubserve`",
+    group: "The Hub",
+    meaning: "Where the packages of `requirements.json` are kept",
+    parse: toText,
+  },
+  logLevel: {
+    flag: "log-level",
+    value: "<level>",
+    variables: [],
+    default: "info",
+    group: "Output",
+    meaning: `The least severe lines to print: ${LOG_LEVELS.join(", ")}`,
+    parse: toChoice(LOG_LEVELS),
+  },
+  logFormat: {
+    flag: "log-format",
+    value: "<format>",
+    variables: [],
+    default: "text",
+    group: "Output",
+    meaning: "Lines for people (text) or for machines (json)",
+    parse: toChoice(LOG_FORMATS),
+  },
+} as const satisfies Record<string, OptionRow>;
+
+export type OptionName = keyof typeof OPTIONS;
+
+/** The value of each option, as its row's `parse` makes it. */
+export type OptionValues = {
+  readonly [Name in OptionName]:
+    | ReturnType<(typeof OPTIONS)[Name]["parse"]>
+    | Unset<(typeof OPTIONS)[Name]["default"]>;
+};
+
+type Unset<Default> = undefined extends Default ? undefined : never;
+
+export const OPTION_NAMES = Object.keys(OPTIONS) as readonly OptionName[]; // own literal: its keys are the names
+
+/** Every variable that sets an option, the one that wins first. */
+export function variablesOf(option: OptionRow): readonly string[] {
+  return [`HUBSERVE_${option.flag.toUpperCase().replaceAll("-", "_")}`, ...option.variables];
+}
+
+/** How an option is given: `--port <port>`, or its variable where it takes no flag. */
+export function spellingOf(row: OptionRow): string {
+  if (row.isSecret) return row.variables[0] ?? "";
+  return row.value === undefined ? `--${row.flag}` : `--${row.flag} ${row.value}`;
+}
+
+/** The variables to show beside it; the `HUBSERVE_…` one goes without saying. */
+export function otherNamesOf(row: OptionRow): readonly string[] {
+  return row.isSecret ? row.variables.slice(1) : row.variables;
+}
+
+/** The default in words; empty where there is none worth naming. */
+export function defaultTextOf(row: OptionRow): string {
+  if (row.defaultText !== undefined) return row.defaultText;
+  return typeof row.default === "string" || typeof row.default === "number"
+    ? String(row.default)
+    : "";
+}
+
+function toText(text: string): string {
+  const trimmed = text.trim();
+  if (trimmed === "") throw new RangeError("some text");
+  return trimmed;
+}
+
+function toList(text: string): readonly string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+function toSwitch(text: string): boolean {
+  const word = text.trim().toLowerCase();
+  if (["1", "true", "yes", "on"].includes(word)) return true;
+  if (["0", "false", "no", "off", ""].includes(word)) return false;
+  throw new RangeError("true or false");
+}
+
+function toChoice<const Choice extends string>(
+  choices: readonly Choice[],
+): (text: string) => Choice {
+  return (text) => {
+    const found = choices.find((choice) => choice === text.trim().toLowerCase());
+    if (found === undefined) throw new RangeError(`one of ${choices.join(", ")}`);
+    return found;
+  };
+}
+
+function toCount(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (text.trim() === "" || !Number.isInteger(count) || count < least || count > most) {
+      throw new RangeError(`a whole number from ${least} to ${most}`);
+    }
+    return count;
+  };
+}
+
+const DURATION_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND_MS,
+  m: 60 * SECOND_MS,
+  h: 3600 * SECOND_MS,
+};
+
+/** setTimeout's own limit: 2^31 − 1 ms, a little under 25 days. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+function toDurationMs(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
+  const ms = match ? Number(match[1]) * (DURATION_MS[match[2] ?? "s"] ?? SECOND_MS) : Number.NaN;
+  if (!(ms <= LONGEST_TIMER_MS))
+    throw new RangeError('a duration of at most 24 days such as "30s", "500ms" or "2m"');
+  return Math.round(ms);
+}
+
+const SIZE_BYTES: Readonly<Record<string, number>> = { "": 1, k: 1024, m: MIB, g: 1024 * MIB };
+
+function toBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/.exec(text.trim().toLowerCase());
+  const bytes = match ? Number(match[1]) * (SIZE_BYTES[match[2] ?? ""] ?? 1) : Number.NaN;
+  if (!(bytes >= 1)) throw new RangeError('a size such as "64MiB" or a number of bytes');
+  return Math.round(bytes);
+}
+
+function toHttpUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol))
+    throw new RangeError("an http(s) URL");
+  return text.trim().replace(/\/+$/, "");
+}

@@ -1,0 +1,163 @@
+/**
+ * From what a person asked for to a folder that is ready to load: found or downloaded, its requirements installed.
+ *
+ * `serve.ts` and `harness.ts` both begin here.
+ * To add a source of models: a file beside this one, reference → local folder with a signal, and a case in `fetch`.
+ */
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { RuntimeError } from "../errors.ts";
+import type { LoadOptions } from "../inference.ts";
+import type { Log } from "../observe/log.ts";
+import type { Dtype } from "../weights.ts";
+import { parseReference, type Reference } from "./reference.ts";
+
+/** A repository that a handler can be loaded from. */
+export interface PreparedRepository {
+  /** What to call the model: the Hub name, or the folder's. */
+  readonly name: string;
+  /** The commit, for a Hub repository. */
+  readonly revision: string | undefined;
+  readonly load: LoadOptions;
+}
+
+/** What decides which repository is served, and with what; a `Config` fits. */
+export interface RepositorySettings {
+  /** What the user named on the command line. */
+  readonly reference: string | undefined;
+  readonly modelDir: string | undefined;
+  readonly modelId: string | undefined;
+  readonly revision: string | undefined;
+  readonly task: string | undefined;
+  readonly dtype: Dtype | undefined;
+  readonly threads: number | undefined;
+  /** The Hub, without a slash at the end. */
+  readonly endpoint: string;
+  readonly token: string | undefined;
+  readonly offline: boolean;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  /** The Hub's cache, shared with Python's tools. */
+  readonly hubCache: string;
+  /** hubserve's own cache. */
+  readonly cache: string;
+  readonly cwd: string;
+  /** The environment for the programs that are started. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface PrepareOptions {
+  readonly settings: RepositorySettings;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Called with a few words as each part begins. */
+  readonly onProgress?: (detail: string) => void;
+}
+
+/** Where Inference Endpoints mounts the repository. */
+const MOUNTED_REPOSITORY = "/repository";
+
+/** Finds or downloads the repository that `settings` name, and installs what its `requirements.json` asks for. */
+export async function prepareRepository({
+  settings,
+  signal,
+  log,
+  onProgress = () => undefined,
+}: PrepareOptions): Promise<PreparedRepository> {
+  const reference = chooseReference(settings);
+  const { path, name, revision } = await locate(reference, settings, signal, log, onProgress);
+  onProgress("Installing what requirements.json asks for");
+  const { installRequirements } = await import("./requirements.ts");
+  const dependencies = await installRequirements({
+    repository: path,
+    cacheDir: settings.cache,
+    env: settings.env,
+    signal,
+    log,
+  });
+  return {
+    name,
+    revision,
+    load: {
+      repository: path,
+      ...(settings.task !== undefined && { task: settings.task }),
+      ...(settings.dtype !== undefined && { dtype: settings.dtype }),
+      ...(settings.threads !== undefined && { intraOpThreads: settings.threads }),
+      ...(dependencies !== undefined && { dependencies }),
+    },
+  };
+}
+
+/** What to call a reference before anything is known of it. */
+export function nameOf(reference: Reference): string {
+  return reference.kind === "hub" ? reference.name : basename(reference.path);
+}
+
+/**
+ * The reference that wins: the one after the command, a folder from the environment that holds something, a Hub
+ * repository from the environment, the folder that Inference Endpoints mounts, the current folder.
+ */
+export function chooseReference(settings: RepositorySettings): Reference {
+  const options = { cwd: settings.cwd, isFolder, revision: settings.revision };
+  if (settings.reference !== undefined) return parseReference(settings.reference, options);
+  const { modelDir, modelId } = settings;
+  if (modelDir !== undefined && (modelId === undefined || holdsFiles(modelDir))) {
+    return parseReference(/^[./~]/.test(modelDir) ? modelDir : `./${modelDir}`, options);
+  }
+  if (modelId !== undefined)
+    return parseReference(modelId.includes("/") ? modelId : `hf://${modelId}`, options);
+  if (holdsFiles(MOUNTED_REPOSITORY)) return { kind: "folder", path: MOUNTED_REPOSITORY };
+  return { kind: "folder", path: settings.cwd };
+}
+
+async function locate(
+  reference: Reference,
+  settings: RepositorySettings,
+  signal: AbortSignal,
+  log: Log,
+  onProgress: (detail: string) => void,
+): Promise<{ path: string; name: string; revision: string | undefined }> {
+  const name = nameOf(reference);
+  if (reference.kind === "folder") {
+    const path = realpathSync(reference.path);
+    assertRepository(path);
+    log.info(`Serving the folder ${path}`);
+    return { path, name, revision: undefined };
+  }
+  onProgress(`Downloading ${name}`);
+  const { downloadRepository } = await import("./hub.ts");
+  const { path, commit, origin } = await downloadRepository(reference, {
+    endpoint: settings.endpoint,
+    ...(settings.token !== undefined && { token: settings.token }),
+    cacheDir: settings.hubCache,
+    offline: settings.offline,
+    ...(settings.dtype !== undefined && { dtype: settings.dtype }),
+    ...(settings.include.length > 0 && { include: settings.include }),
+    ...(settings.exclude.length > 0 && { exclude: settings.exclude }),
+    signal,
+    log,
+  });
+  const from = origin === "cache" ? "from the cache" : `from ${settings.endpoint}`;
+  log.info(`Serving ${name} at commit ${commit.slice(0, 12)}, ${from}`);
+  return { path, name, revision: commit };
+}
+
+const REPOSITORY_FILES = /^(?:handler\.(?:ts|js|mjs|py)|settings\.json|onnx|model|.+\.onnx)$/;
+
+/** A folder that cannot be a repository is said so at once, before a child is started for it. */
+function assertRepository(path: string): void {
+  if (readdirSync(path).some((file) => REPOSITORY_FILES.test(file))) return;
+  throw new RuntimeError(
+    "REPOSITORY_NOT_FOUND",
+    `Cannot serve the folder ${path}: it has no handler.ts, no config.json and no model/; ` +
+      "name another folder or a Hub repository, as in `hubserve owner/name`",
+  );
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function holdsFiles(path: string): boolean {
+  return existsSync(path) && isFolder(path) && readdirSync(path).length > 0;
+}

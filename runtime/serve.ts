@@ -1,0 +1,208 @@
+/**
+ * The parent's main: repository → engine → http, put together, listening, drained on SIGTERM.
+ *
+ * The gate opens first, so that health can say "starting" while a model is downloaded and loaded.
+ */
+import type { Server } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import { describeOptions, type Config } from "./config.ts";
+import { createEngine, type Engine } from "./engine/engine.ts";
+import { createModels, type Models } from "./engine/models.ts";
+import { startWorkerProcess } from "./engine/process.ts";
+import { RuntimeError, systemCodeOf } from "./errors.ts";
+import { createApp } from "./http/app.ts";
+import type { LoadOptions, ModelDescription } from "./inference.ts";
+import type { Log } from "./observe/log.ts";
+import { chooseReference, nameOf, prepareRepository } from "./repository/resolve.ts";
+import { VERSION } from "./version.ts";
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** Stops the start-up; a server that already runs is ended with `drain` or `close`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  /** Where requests go: `http://localhost:8080`. */
+  readonly url: string;
+  readonly port: number;
+  /** Settles when the model answers requests. Rejects when it cannot be served; the server is closed then. */
+  readonly ready: Promise<void>;
+  /** Says 503 on health, goes on accepting for the drain delay, finishes what runs, closes. */
+  drain(): Promise<void>;
+  /** Closes at once; running requests fail. */
+  close(): Promise<void>;
+}
+
+/** Longer than any load balancer's own (Envoy, nginx and the clouds' use 60 s): the side that dials must hang up first. */
+const KEEP_ALIVE_MS = 75_000;
+
+/** Opens the gate and starts to bring the model up. Rejects when the port cannot be had. */
+export async function serve({ config, log, signal }: ServeOptions): Promise<RunningServer> {
+  const reference = chooseReference(config);
+  const models = createModels();
+  const model = models.register(nameOf(reference));
+  const startup = new AbortController();
+  const startupSignal =
+    signal === undefined ? startup.signal : AbortSignal.any([signal, startup.signal]);
+
+  const server = await listen(config, models, log);
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : config.port;
+  const url = `http://${isAnyAddress(config.host) ? "localhost" : hostOf(config.host)}:${port}`;
+  let engine: Engine | undefined;
+  log.info(`Listening on ${url}, not ready yet`);
+
+  async function bringUp(): Promise<void> {
+    const startedAtMs = performance.now();
+    const repository = await prepareRepository({
+      settings: config,
+      signal: startupSignal,
+      log,
+      onProgress: (detail) => model.progress(detail),
+    });
+    startupSignal.throwIfAborted();
+    model.progress("Loading the model");
+    engine = createModelEngine(repository.load, config, log);
+    const description = await engine.start();
+    logDescription(description, log);
+    model.started({ engine, description }, repository.revision);
+    const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+    log.info(`Ready after ${seconds} s: send requests to ${url}`);
+    log.info(`Try it:  ${exampleFor(description, url)}`);
+  }
+
+  async function close(): Promise<void> {
+    startup.abort();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeAllConnections();
+    await engine?.close();
+    await closed;
+  }
+
+  const ready = bringUp().catch(async (error: unknown) => {
+    model.failed(error instanceof RuntimeError ? error.message : "The start failed");
+    await close();
+    throw error;
+  });
+  ready.catch(() => undefined); // whoever awaits `ready` sees it; nobody has to
+
+  return {
+    url,
+    port,
+    ready,
+    close,
+    async drain() {
+      model.draining();
+      startup.abort();
+      log.info(`Shutting down: ${engine?.running ?? 0} requests run, ${engine?.waiting ?? 0} wait`);
+      await delay(config.drainDelayMs);
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      // A connection kept alive is idle again only when its last response is written.
+      const sweep = setInterval(() => server.closeIdleConnections(), 50);
+      const isInTime = await Promise.race([
+        closed.then(() => true),
+        delay(config.drainTimeoutMs).then(() => false),
+      ]);
+      clearInterval(sweep);
+      if (!isInTime)
+        log.warn("Some requests did not finish within the drain timeout; they are cut off");
+      await close();
+      log.info("Bye");
+    },
+    async [Symbol.asyncDispose]() {
+      await close();
+    },
+  };
+}
+
+function createModelEngine(load: LoadOptions, config: Config, log: Log): Engine {
+  return createEngine({
+    workers: config.workers,
+    jobQueueSize: config.jobQueueSize,
+    startWorker: (onMessage) =>
+      startWorkerProcess({
+        load,
+        startupTimeoutMs: config.startupTimeoutMs,
+        env: withoutSecrets(config.env),
+        onMessage,
+        log,
+      }),
+    log,
+  });
+}
+
+/** A handler is other people's code: it does not get the server's own secrets. */
+function withoutSecrets(env: Config["env"]): Record<string, string | undefined> {
+  const secret = new Set(
+    describeOptions().flatMap(({ row, variables }) => (row.isSecret ? variables : [])),
+  );
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
+}
+
+async function listen(config: Config, models: Models, log: Log): Promise<Server> {
+  const app = createApp({
+    models,
+    dialect: config.dialect,
+    maxBodyBytes: config.maxBodyBytes,
+    requestTimeoutMs: config.requestTimeoutMs,
+    version: VERSION,
+    log,
+  });
+  // Proof of the cast: without createServer of its own the adaptor makes a node:http server.
+  const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = KEEP_ALIVE_MS + 1000; // must outlast keepAliveTimeout
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => reject(toListenError(error, config)));
+    server.listen(config.port, config.host, resolve);
+  });
+  return server;
+}
+
+function toListenError(error: unknown, config: Config): RuntimeError {
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: "it is taken; name another with --port",
+    EACCES:
+      "this user may not take it; ports below 1024 need more rights, name another with --port",
+    EADDRNOTAVAIL: "this machine does not have that address; name another with --host",
+  };
+  const code = systemCodeOf(error) ?? "";
+  const reason = why[code] ?? code;
+  return new RuntimeError(
+    "PORT_UNAVAILABLE",
+    `Cannot listen on ${config.host}:${config.port}: ${reason}`,
+    { cause: error },
+  );
+}
+
+function logDescription({ notes }: ModelDescription, log: Log): void {
+  for (const { level, text } of notes) log[level](text);
+}
+
+/** A command that works when pasted, with inputs that fit the task. */
+function exampleFor({ task }: ModelDescription, url: string): string {
+  const inputs: Readonly<Record<string, unknown>> = {
+    "fill-mask": "The goal of life is [MASK].",
+    "sentence-similarity": { source_sentence: "I am happy", sentences: ["I am glad", "It rains"] },
+  };
+  const body = JSON.stringify({
+    inputs: inputs[task ?? ""] ?? "I am quite excited how this will turn out",
+  });
+  return `curl ${url} -H 'Content-Type: application/json' -d '${body}'`;
+}
+
+function isAnyAddress(host: string): boolean {
+  return ["0.0.0.0", "::", "127.0.0.1", "localhost"].includes(host);
+}
+
+/** An IPv6 address stands in brackets in a URL. */
+function hostOf(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
