@@ -65,8 +65,10 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
     startupSignal.throwIfAborted();
     model.progress("Loading the model");
     engine = createModelEngine(repository.load, config, log);
+    const loadingAtMs = performance.now();
     const description = await engine.start();
     logDescription(description, log);
+    log.info(`Loaded in ${((performance.now() - loadingAtMs) / 1000).toFixed(1)} s, in a process of its own`);
     model.started({ engine, description }, repository.revision);
     const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
     log.info(`Ready after ${seconds} s: send requests to ${url}`);

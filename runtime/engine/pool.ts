@@ -11,7 +11,12 @@ import type { Log } from "../observe/log.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import type { Job } from "./queue.ts";
 import { createChunkStream, type ChunkStream } from "./stream.ts";
-import { decideRestart, RESTART_LIMITS } from "./supervisor.ts";
+import {
+  decideRestart,
+  RESTART_LIMITS,
+  type RestartDecision,
+  type RestartLimits,
+} from "./supervisor.ts";
 
 export interface PoolOptions {
   readonly size: number;
@@ -45,7 +50,14 @@ export interface Pool {
 const HANG_GRACE_MS = 5000;
 
 /** A model that never became ready is given up sooner: its death is more likely its own doing. */
-const FIRST_START_LIMITS = { ...RESTART_LIMITS, mostDeaths: 3 };
+const FIRST_START_LIMITS: RestartLimits = { ...RESTART_LIMITS, mostDeaths: 3 };
+
+/** Enough of a pause to spare the processor; each answer in between starts the count anew. */
+const AT_WORK_LIMITS: RestartLimits = {
+  ...RESTART_LIMITS,
+  longestDelayMs: 5000,
+  mostDeaths: Infinity,
+};
 
 interface HeldJob {
   readonly job: Job;
@@ -58,7 +70,10 @@ interface Slot {
   process: WorkerProcess | undefined;
   state: "starting" | "ready" | "gone";
   readonly held: Map<number, HeldJob>;
+  /** Deaths since the last answer. */
   readonly deathsMs: number[];
+  /** Deaths before it was ready, since it last was. */
+  readonly failedStartsMs: number[];
   restartTimer?: NodeJS.Timeout;
 }
 
@@ -77,6 +92,7 @@ export function createPool({
     state: "gone",
     held: new Map(),
     deathsMs: [],
+    failedStartsMs: [],
   }));
   let batchCount = 0;
   let isStopping = false;
@@ -123,18 +139,14 @@ export function createPool({
       else lost.push(held.job);
     }
     slot.held.clear();
+    const wasStarting = slot.state === "starting";
     slot.state = "gone";
     slot.process = undefined;
     if (isStopping) {
       if (lost.length > 0) onLost(lost, reason);
       return;
     }
-    slot.deathsMs.push(now());
-    if (slot.deathsMs.length > RESTART_LIMITS.mostDeaths) slot.deathsMs.shift();
-    const decision = decideRestart(
-      slot.deathsMs,
-      hasBeenReady ? RESTART_LIMITS : FIRST_START_LIMITS,
-    );
+    const decision = wasStarting ? afterFailedStart(slot) : afterDeathAtWork(slot);
     if ("giveUpAfter" in decision) {
       const what = hasBeenReady ? "Cannot keep the model running" : "Cannot load the model";
       giveUp(
@@ -152,6 +164,24 @@ export function createPool({
       slot.restartTimer = setTimeout(() => startSlot(slot), decision.restartInMs);
     }
     if (lost.length > 0) onLost(lost, reason);
+  }
+
+  /** A worker that cannot even start will not start the next time either: that has an end. */
+  function afterFailedStart(slot: Slot): RestartDecision {
+    remember(slot.failedStartsMs);
+    return decideRestart(slot.failedStartsMs, hasBeenReady ? RESTART_LIMITS : FIRST_START_LIMITS);
+  }
+
+  /** A worker that died at its work was most likely killed by a request: that must never end the service. */
+  function afterDeathAtWork(slot: Slot): RestartDecision {
+    slot.failedStartsMs.length = 0;
+    remember(slot.deathsMs);
+    return decideRestart(slot.deathsMs, AT_WORK_LIMITS);
+  }
+
+  function remember(deathsMs: number[]): void {
+    deathsMs.push(now());
+    if (deathsMs.length > RESTART_LIMITS.mostDeaths) deathsMs.shift();
   }
 
   function giveUp(error: RuntimeError): void {
@@ -172,6 +202,7 @@ export function createPool({
     switch (message.type) {
       case "result": {
         if (held.stream !== undefined) return;
+        slot.deathsMs.length = 0;
         const timings = {
           queueMs: held.dispatchedAtMs - job.enqueuedAtMs,
           inferenceMs: message.inferenceMs,

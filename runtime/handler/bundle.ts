@@ -8,7 +8,8 @@
  *
  * What differs from plain Node: packages are evaluated before the first own file, as a bundle's imports come first.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -189,6 +190,8 @@ async function importBundle(
   // Stacks show the handler's own lines from here on. The map is read with the code, so both may go afterwards.
   process.setSourceMapsEnabled(true);
   const folder = await makeFolder();
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove); // a handler may end the process while it is imported
   try {
     const path = join(folder, "handler.mjs");
     await writeFile(path, code);
@@ -196,7 +199,8 @@ async function importBundle(
     if (hasDynamicImport(code)) hookDynamicImports(href, scope);
     return (await import(href)) as Record<string, unknown>;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    process.off("exit", remove);
+    remove();
   }
 }
 

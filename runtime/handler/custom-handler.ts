@@ -49,7 +49,7 @@ export async function loadCustomHandler(
 
   const { name, Handler } = findClass(compiled.module, file);
   const instance = await instantiate(Handler, modelPath, repository);
-  if (typeof instance.call !== "function") {
+  if (typeof instance?.call !== "function") {
     const text = `Cannot load the handler: ${file} has ${name} without a method call; wanted: ${WANTED_SHAPE}`;
     throw new RuntimeError("HANDLER_INVALID", text);
   }
@@ -137,9 +137,9 @@ async function instantiate(
   Handler: EndpointHandlerClass,
   modelPath: string,
   repository: string,
-): Promise<EndpointHandler> {
+): Promise<EndpointHandler | undefined> {
   try {
-    // A constructor may return a promise of the instance.
+    // A constructor may return a promise of the instance, and that may bring nothing.
     return await Promise.resolve(new Handler(modelPath));
   } catch (error) {
     throw toLoadError(error, "its constructor", repository);

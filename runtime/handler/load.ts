@@ -34,16 +34,22 @@ export async function loadHandler(options: LoadOptions, log: Log): Promise<Loade
   const python = PYTHON_HANDLER_FILES.find((name) => names.includes(name));
 
   if (file === undefined) {
+    const notes = python === undefined ? [] : [ignoredPython(python)];
     const { loadDefaultHandler } = await import("./default.ts");
-    const loaded = await loadDefaultHandler(options, log);
-    return python === undefined ? loaded : withNotes(loaded, [ignoredPython(python)]);
+    try {
+      return withNotes(await loadDefaultHandler(options, log), notes);
+    } catch (error) {
+      // The notes are lost with the handler, and this one may be the reason.
+      for (const { text } of notes) log.warn(text);
+      throw error;
+    }
   }
 
   const modelFolder = findModelFolder(await listModelFiles(repository, names));
   const modelPath = modelFolder === "" ? repository : join(repository, modelFolder);
   const { loadCustomHandler } = await import("./custom-handler.ts");
   const loaded = await loadCustomHandler({ ...options, file, modelPath }, log);
-  return others.length === 0 ? loaded : withNotes(loaded, [ignoredOthers(file, others)]);
+  return withNotes(loaded, others.length === 0 ? [] : [ignoredOthers(file, others)]);
 }
 
 function ignoredPython(file: string): Note {
@@ -58,8 +64,14 @@ function ignoredOthers(file: string, others: readonly string[]): Note {
 }
 
 function withNotes(loaded: LoadedHandler, notes: readonly Note[]): LoadedHandler {
+  if (notes.length === 0) return loaded;
   const { description } = loaded;
-  return { ...loaded, description: { ...description, notes: [...description.notes, ...notes] } };
+  return {
+    ...loaded,
+    description: { ...description, notes: [...description.notes, ...notes] },
+    call: (request, context) => loaded.call(request, context),
+    dispose: () => loaded.dispose(),
+  };
 }
 
 async function listRoot(repository: string): Promise<readonly string[]> {

@@ -130,5 +130,14 @@ function readLines(stderr: string): Complaint {
 /** The first line without secrets and without paths of the cache, which help nobody. */
 function clean(text: string): string {
   const line = text.split("\n", 1)[0] ?? "";
-  return redact(line.slice(0, 300)).replace(/(?<![\w:/.])\/[^\s'"]*\/requirements\/[^\s'"]*/g, "…");
+  const plain = hideCredentials(redact(line.slice(0, MAX_REASON_CHARS)));
+  return plain.replace(/(?<![\w:/.])\/[^\s'"]*\/requirements\/[^\s'"]*/g, "…");
+}
+
+/** Enough for npm's longest sentences. */
+const MAX_REASON_CHARS = 300;
+
+/** `https://me:secret@host/x` → `https://[redacted]@host/x`. */
+export function hideCredentials(text: string): string {
+  return text.replace(/\/\/[^\s/@:]*:[^\s/@]*@/g, "//[redacted]@");
 }

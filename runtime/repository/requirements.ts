@@ -17,6 +17,7 @@ import { readRequirements, REQUIREMENTS_FILE, type Requirement } from "./require
 import {
   explainNpmFailure,
   findNpm,
+  hideCredentials,
   npmEnvironment,
   type Environment,
   type NpmCommand,
@@ -111,7 +112,8 @@ function keyOf(wanted: readonly Requirement[]): string {
 }
 
 function toList(packages: readonly Requirement[]): string {
-  return packages.map(({ name, spec }) => (spec === "" ? name : `${name}@${spec}`)).join(", ");
+  const names = packages.map(({ name, spec }) => (spec === "" ? name : `${name}@${spec}`));
+  return hideCredentials(names.join(", "));
 }
 
 /** @returns How many packages npm added, if it told. */

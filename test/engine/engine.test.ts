@@ -180,15 +180,32 @@ test("a request that two workers died over fails with a sentence that says so, a
   await behind;
 });
 
-test("when workers die again and again the engine gives up and nothing hangs", async (t) => {
+test("when workers cannot start any more the engine gives up and nothing hangs", async (t) => {
   const { ask, worker, engine } = await startEngine();
   useFakeTimers(t);
-  for (let deaths = 1; deaths <= 12; deaths++) {
-    await worker().dies();
+  const waiting = assert.rejects(ask(), { code: "NOT_READY" });
+  for (let deaths = 0; deaths <= 12; deaths++) {
+    await worker().dies("code 1");
     t.mock.timers.tick(30_000);
   }
   assert.equal(engine.state, "failed");
+  await waiting;
   await assert.rejects(ask(), { code: "NOT_READY" });
+});
+
+test("requests that kill their workers, however many, never end the service", async (t) => {
+  const { ask, worker, engine } = await startEngine();
+  useFakeTimers(t);
+  for (let killers = 0; killers < 20; killers++) {
+    const killer = assert.rejects(ask("killer"), { code: "WORKER_DIED" });
+    for (let tries = 0; tries < 2; tries++) {
+      await worker().dies();
+      t.mock.timers.tick(5000);
+      await worker().ready();
+    }
+    await killer;
+  }
+  assert.equal(engine.state, "ready");
 });
 
 test("start() rejects with the handler's own reason when it cannot load, and does not try again", async () => {

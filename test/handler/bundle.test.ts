@@ -320,6 +320,22 @@ test("nothing is left behind: no compiler process, no temporary file, nothing in
   }
 });
 
+test("a handler that ends the process while it is imported leaves no temporary file either", async () => {
+  await using repository = await makeRepository({ "handler.ts": "process.exit(7);" });
+  const temporary = await mkdtemp(join(tmpdir(), "handler-test-"));
+  try {
+    const running = runHandler({ repository: repository.path }, {}, { TMPDIR: temporary });
+    await assert.rejects(running, { code: 7 });
+    const left = await readdir(temporary);
+    assert.deepEqual(
+      left.filter((name) => name.startsWith("hubserve-")),
+      [],
+    );
+  } finally {
+    await rm(temporary, { recursive: true });
+  }
+});
+
 test("what esbuild finds odd is handed on with its place", async () => {
   await using repository = await makeRepository({
     "lib.ts": "export const a = 1;",

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { isRuntimeError, RuntimeError } from "../../runtime/errors.ts";
 import type { CallContext } from "../../runtime/handler/contract.ts";
 import { loadHandler } from "../../runtime/handler/load.ts";
@@ -70,14 +72,28 @@ test("handler.ts comes before handler.js before handler.mjs, and a note says whi
   });
 });
 
-test("without a handler the default handler is asked, and a handler.py is named", async () => {
-  await using repository = await makeRepository({ "handler.py": "", "config.json": "{}" });
-  const loading = loadHandler({ repository: repository.path }, silentLog());
-  // The folder holds no model; that the default handler says so proves that it was asked.
+test("without a handler the default handler serves, and a note says that handler.py is not run", async () => {
+  await using repository = await makeRepository({ "handler.py": "", "requirements.txt": "" });
+  const model = fileURLToPath(new URL("../../model", import.meta.url));
+  await cp(model, join(repository.path, "model"), { recursive: true });
+  const handler = await loadHandler({ repository: repository.path }, silentLog());
+  await handler.dispose();
+  assert.equal(handler.description.handler, "default");
+  const { level, text } = handler.description.notes.at(-1) ?? {};
+  assert.equal(level, "warn");
+  assert.match(text ?? "", /^Found handler\.py, which is Python and is not run/);
+});
+
+test("where the default handler cannot serve either, the log names handler.py", async () => {
+  await using repository = await makeRepository({ "pipeline.py": "", "config.json": "{}" });
+  const lines: string[] = [];
+  const log = createLog({ write: (line) => lines.push(line) });
+  const loading = loadHandler({ repository: repository.path }, log);
   await assert.rejects(
     loading,
     (error) => isRuntimeError(error) && error.code !== "HANDLER_INVALID",
   );
+  assert.match(lines.join("\n"), /WARN Found pipeline\.py, which is Python/);
 });
 
 test("a missing repository is named", async () => {
@@ -331,6 +347,12 @@ test("a file without the class is refused with what it exports and what is wante
   assert.equal(
     await refused("export const EndpointHandler = async () => 1;"),
     "EndpointHandler in handler.ts is a function and no class",
+  );
+  assert.equal(
+    await refused(
+      "export class EndpointHandler { constructor() { return Promise.resolve() as any; } }",
+    ),
+    "handler.ts has a class EndpointHandler without a method call",
   );
   assert.equal(
     await refused("export class EndpointHandler { predict() {} }"),

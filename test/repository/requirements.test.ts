@@ -170,6 +170,12 @@ test("npm runs no scripts and sees no tokens of ours", async () => {
   assert.ok(!call.args.join(" ").includes(scene.options.repository));
 });
 
+test("a password in an address is not logged", async () => {
+  await using scene = await makeScene({ ms: "git+https://me:secret@example.com/ms.git" });
+  await installRequirements(scene.options);
+  assert.match(scene.lines[0] ?? "", /: ms@git\+https:\/\/\[redacted\]@example\.com\/ms\.git$/);
+});
+
 test("a handler imports what was installed", async () => {
   await using scene = await makeScene({ "made-up-package": "1" });
   const dependencies = (await installRequirements(scene.options)) ?? "";
