@@ -23,6 +23,7 @@ import type { LoadedHandler } from "./handler/contract.ts";
 import type { InferenceOutput, InferenceRequest, LoadOptions, Media } from "./inference.ts";
 import { sniffMediaType } from "./media-type.ts";
 import { createLog, printResult, type Log } from "./observe/log.ts";
+import { createProgressLine } from "./observe/progress.ts";
 import { prepareRepository } from "./repository/resolve.ts";
 
 /** One handler, called once. */
@@ -84,6 +85,7 @@ export async function runHarness({ args, ...surroundings }: Surroundings): Promi
     settings: placed,
     signal: new AbortController().signal,
     log,
+    drawDownload: createProgressLine(),
   });
   if (!isWatching) {
     await runOnce(load, payload, log);

@@ -13,6 +13,7 @@ import { RuntimeError, systemCodeOf } from "./errors.ts";
 import { createApp } from "./http/app.ts";
 import type { LoadOptions, ModelDescription } from "./inference.ts";
 import type { Log } from "./observe/log.ts";
+import { createProgressLine } from "./observe/progress.ts";
 import { chooseReference, nameOf, prepareRepository } from "./repository/resolve.ts";
 import { VERSION } from "./version.ts";
 
@@ -61,6 +62,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       signal: startupSignal,
       log,
       onProgress: (detail) => model.progress(detail),
+      drawDownload: createProgressLine(),
     });
     startupSignal.throwIfAborted();
     model.progress("Loading the model");
@@ -68,7 +70,9 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
     const loadingAtMs = performance.now();
     const description = await engine.start();
     logDescription(description, log);
-    log.info(`Loaded in ${((performance.now() - loadingAtMs) / 1000).toFixed(1)} s, in a process of its own`);
+    log.info(
+      `Loaded in ${((performance.now() - loadingAtMs) / 1000).toFixed(1)} s, in a process of its own`,
+    );
     model.started({ engine, description }, repository.revision);
     const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
     log.info(`Ready after ${seconds} s: send requests to ${url}`);

@@ -61,7 +61,11 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
 /** Expressions that may stand in a few files only. */
 const DOORS: readonly (readonly [expression: RegExp, homes: readonly string[], why: string])[] = [
   [/\bprocess\.(env|argv)\b/, ["config.ts", "cli.ts"], "one door for configuration"],
-  [/\bprocess\.std(out|err)\b|\bconsole\./, ["observe/log.ts"], "one door for output"],
+  [
+    /\bprocess\.std(out|err)\b|\bconsole\./,
+    ["observe/log.ts", "observe/progress.ts"],
+    "one door for output",
+  ],
 ];
 
 interface Import {

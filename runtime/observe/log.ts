@@ -5,6 +5,8 @@
  * and every string named in `secrets`.
  */
 
+import { CLEAR_LINE } from "./progress.ts";
+
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -36,7 +38,7 @@ export function createLog({
   level = "info",
   format = "text",
   secrets = [],
-  write = (line) => void process.stderr.write(`${line}\n`),
+  write = writeLine,
   now = () => new Date(),
 }: LogOptions = {}): Log {
   const threshold = LOG_LEVELS.indexOf(level);
@@ -59,6 +61,11 @@ export function createLog({
     };
   }
   return withFields({});
+}
+
+/** A line on stderr; a progress line that stands there is cleared first. */
+function writeLine(line: string): void {
+  process.stderr.write(`${process.stderr.isTTY ? CLEAR_LINE : ""}${line}\n`);
 }
 
 /** A log that prints nothing: for tests and for embedding programs that want silence. */

@@ -2,15 +2,11 @@
  * How far a download is: numbers for a caller that draws, or now and then a line in the log.
  */
 import type { Log } from "../observe/log.ts";
+import type { Progress } from "../observe/progress.ts";
 import { quote } from "./hub-errors.ts";
 
-export interface HubProgress {
-  /** Of the files that were not here yet; bytes that an earlier start left count as done. */
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-  readonly filesDone: number;
-  readonly filesTotal: number;
-}
+/** Counts the files that were not here yet; bytes that an earlier start left count as done. */
+export type HubProgress = Progress;
 
 export interface ProgressOptions {
   readonly name: string;

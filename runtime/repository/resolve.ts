@@ -9,6 +9,7 @@ import { basename } from "node:path";
 import { RuntimeError } from "../errors.ts";
 import type { LoadOptions } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
+import type { Progress } from "../observe/progress.ts";
 import type { Dtype } from "../weights.ts";
 import { parseReference, type Reference } from "./reference.ts";
 
@@ -52,6 +53,8 @@ export interface PrepareOptions {
   readonly log: Log;
   /** Called with a few words as each part begins. */
   readonly onProgress?: (detail: string) => void;
+  /** Draws how far a download is; without it the log says so in lines. */
+  readonly drawDownload?: ((progress: Progress) => void) | undefined;
 }
 
 /** Where Inference Endpoints mounts the repository. */
@@ -63,9 +66,16 @@ export async function prepareRepository({
   signal,
   log,
   onProgress = () => undefined,
+  drawDownload,
 }: PrepareOptions): Promise<PreparedRepository> {
   const reference = chooseReference(settings);
-  const { path, name, revision } = await locate(reference, settings, signal, log, onProgress);
+  const { path, name, revision } = await locate(reference, {
+    settings,
+    signal,
+    log,
+    onProgress,
+    drawDownload,
+  });
   onProgress("Installing what requirements.json asks for");
   const { installRequirements } = await import("./requirements.ts");
   const dependencies = await installRequirements({
@@ -112,10 +122,7 @@ export function chooseReference(settings: RepositorySettings): Reference {
 
 async function locate(
   reference: Reference,
-  settings: RepositorySettings,
-  signal: AbortSignal,
-  log: Log,
-  onProgress: (detail: string) => void,
+  { settings, signal, log, onProgress, drawDownload }: PrepareOptions,
 ): Promise<{ path: string; name: string; revision: string | undefined }> {
   const name = nameOf(reference);
   if (reference.kind === "folder") {
@@ -124,7 +131,7 @@ async function locate(
     log.info(`Serving the folder ${path}`);
     return { path, name, revision: undefined };
   }
-  onProgress(`Downloading ${name}`);
+  onProgress?.(`Downloading ${name}`);
   const { downloadRepository } = await import("./hub.ts");
   const { path, commit, origin } = await downloadRepository(reference, {
     endpoint: settings.endpoint,
@@ -136,6 +143,7 @@ async function locate(
     ...(settings.exclude.length > 0 && { exclude: settings.exclude }),
     signal,
     log,
+    onProgress: drawDownload,
   });
   const from = origin === "cache" ? "from the cache" : `from ${settings.endpoint}`;
   log.info(`Serving ${name} at commit ${commit.slice(0, 12)}, ${from}`);
