@@ -6,6 +6,18 @@
  * in `variables` are those that users of the Hub, of Inference Endpoints and of containers already know.
  */
 import { LOG_FORMATS, LOG_LEVELS } from "./observe/log.ts";
+import {
+  MIB,
+  SECOND_MS,
+  toText,
+  toList,
+  toSwitch,
+  toChoice,
+  toCount,
+  toDurationMs,
+  toBytes,
+  toHttpUrl,
+} from "./option-values.ts";
 import { DTYPES } from "./weights.ts";
 
 /** One option. */
@@ -29,9 +41,6 @@ export interface OptionRow {
   /** Throws a `RangeError` whose message says what was wanted. */
   readonly parse: (text: string) => unknown;
 }
-
-const SECOND_MS = 1000;
-const MIB = 1024 * 1024;
 
 export const OPTIONS = {
   task: {
@@ -314,78 +323,4 @@ export function defaultTextOf(row: OptionRow): string {
   return typeof row.default === "string" || typeof row.default === "number"
     ? String(row.default)
     : "";
-}
-
-function toText(text: string): string {
-  const trimmed = text.trim();
-  if (trimmed === "") throw new RangeError("some text");
-  return trimmed;
-}
-
-function toList(text: string): readonly string[] {
-  return text
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "");
-}
-
-function toSwitch(text: string): boolean {
-  const word = text.trim().toLowerCase();
-  if (["1", "true", "yes", "on"].includes(word)) return true;
-  if (["0", "false", "no", "off", ""].includes(word)) return false;
-  throw new RangeError("true or false");
-}
-
-function toChoice<const Choice extends string>(
-  choices: readonly Choice[],
-): (text: string) => Choice {
-  return (text) => {
-    const found = choices.find((choice) => choice === text.trim().toLowerCase());
-    if (found === undefined) throw new RangeError(`one of ${choices.join(", ")}`);
-    return found;
-  };
-}
-
-function toCount(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const count = Number(text);
-    if (text.trim() === "" || !Number.isInteger(count) || count < least || count > most) {
-      throw new RangeError(`a whole number from ${least} to ${most}`);
-    }
-    return count;
-  };
-}
-
-const DURATION_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: SECOND_MS,
-  m: 60 * SECOND_MS,
-  h: 3600 * SECOND_MS,
-};
-
-/** setTimeout's own limit: 2^31 − 1 ms, a little under 25 days. */
-const LONGEST_TIMER_MS = 2_147_483_647;
-
-function toDurationMs(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
-  const ms = match ? Number(match[1]) * (DURATION_MS[match[2] ?? "s"] ?? SECOND_MS) : Number.NaN;
-  if (!(ms <= LONGEST_TIMER_MS))
-    throw new RangeError('a duration of at most 24 days such as "30s", "500ms" or "2m"');
-  return Math.round(ms);
-}
-
-const SIZE_BYTES: Readonly<Record<string, number>> = { "": 1, k: 1024, m: MIB, g: 1024 * MIB };
-
-function toBytes(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/.exec(text.trim().toLowerCase());
-  const bytes = match ? Number(match[1]) * (SIZE_BYTES[match[2] ?? ""] ?? 1) : Number.NaN;
-  if (!(bytes >= 1)) throw new RangeError('a size such as "64MiB" or a number of bytes');
-  return Math.round(bytes);
-}
-
-function toHttpUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["http:", "https:"].includes(url.protocol))
-    throw new RangeError("an http(s) URL");
-  return text.trim().replace(/\/+$/, "");
 }

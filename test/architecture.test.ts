@@ -35,7 +35,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   repository: [],
   messages: [],
   config: ["options"],
-  options: [],
+  options: ["option-values"],
+  "option-values": [],
 };
 
 /** Package → the only files or rooms that may name it. */

@@ -23,19 +23,13 @@ import {
   MaxLengthParameter,
   readInputs,
   readParameters,
+  TextInputs,
   TruncationParameter,
 } from "./inputs.ts";
 import { normalize } from "./pooling.ts";
 import type { OpenTask, Task } from "./task.ts";
 
 const ACTION = "extract features";
-
-/** One text, or a list of them. */
-export const FeatureExtractionInputs = z.union(
-  [z.string(), z.array(z.string("a string"))],
-  "a string or a list of strings",
-);
-export type FeatureExtractionInputs = z.infer<typeof FeatureExtractionInputs>;
 
 const wantedPooling = `"mean", "cls", "max", "last_token" or "none"`;
 const wantedDimensions = "a whole number of at least 1";
@@ -118,7 +112,7 @@ function openFeatureExtraction(
     notes: embedder.notes,
 
     preprocess(request) {
-      const inputs = readInputs(FeatureExtractionInputs, request, ACTION);
+      const inputs = readInputs(TextInputs, request, ACTION);
       const parameters = readOptions(request);
       const prompt = promptFor(parameters.prompt_name);
       const reduction = reductionFor(parameters);

@@ -24,6 +24,7 @@ import {
   MaxLengthParameter,
   readInputs,
   readParameters,
+  TextInputs,
   TruncationParameter,
 } from "./inputs.ts";
 import { findOutput } from "./outputs.ts";
@@ -31,13 +32,6 @@ import { softmax, topIndices } from "./scores.ts";
 import type { Item, OpenTask, Task } from "./task.ts";
 
 const ACTION = "fill the mask";
-
-/** One text, or a list of them. */
-export const FillMaskInputs = z.union(
-  [z.string(), z.array(z.string("a string"))],
-  "a string or a list of strings",
-);
-export type FillMaskInputs = z.infer<typeof FillMaskInputs>;
 
 const wantedTopK = "a whole number of at least 1";
 const wantedTargets = "a string or a list of strings";
@@ -136,7 +130,7 @@ function openFillMask(
     notes: [],
 
     preprocess(request, log) {
-      const inputs = readInputs(FillMaskInputs, request, ACTION);
+      const inputs = readInputs(TextInputs, request, ACTION);
       const parameters = readParameters(FillMaskParameters, request.data["parameters"], ACTION);
       const isList = Array.isArray(inputs);
       const items = (isList ? inputs : [inputs]).map((text, index) =>

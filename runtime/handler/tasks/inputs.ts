@@ -94,6 +94,13 @@ export const TruncationParameter = z
     return given ?? undefined;
   });
 
+/** One text, or a list of them. */
+export const TextInputs = z.union(
+  [z.string(), z.array(z.string("a string"))],
+  "a string or a list of strings",
+);
+export type TextInputs = z.infer<typeof TextInputs>;
+
 /** The longest sequence in tokens, special tokens included. */
 export const MaxLengthParameter = z
   .int("a whole number of at least 1")

@@ -1,0 +1,82 @@
+/**
+ * How the text of a flag or a variable becomes a value.
+ *
+ * Each reader throws a `RangeError` whose message says what was wanted; `config.ts` makes a sentence of it.
+ */
+
+export const SECOND_MS = 1000;
+export const MIB = 1024 * 1024;
+
+export function toText(text: string): string {
+  const trimmed = text.trim();
+  if (trimmed === "") throw new RangeError("some text");
+  return trimmed;
+}
+
+export function toList(text: string): readonly string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+export function toSwitch(text: string): boolean {
+  const word = text.trim().toLowerCase();
+  if (["1", "true", "yes", "on"].includes(word)) return true;
+  if (["0", "false", "no", "off", ""].includes(word)) return false;
+  throw new RangeError("true or false");
+}
+
+export function toChoice<const Choice extends string>(
+  choices: readonly Choice[],
+): (text: string) => Choice {
+  return (text) => {
+    const found = choices.find((choice) => choice === text.trim().toLowerCase());
+    if (found === undefined) throw new RangeError(`one of ${choices.join(", ")}`);
+    return found;
+  };
+}
+
+export function toCount(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (text.trim() === "" || !Number.isInteger(count) || count < least || count > most) {
+      throw new RangeError(`a whole number from ${least} to ${most}`);
+    }
+    return count;
+  };
+}
+
+const DURATION_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND_MS,
+  m: 60 * SECOND_MS,
+  h: 3600 * SECOND_MS,
+};
+
+/** setTimeout's own limit: 2^31 − 1 ms, a little under 25 days. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+export function toDurationMs(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim().toLowerCase());
+  const ms = match ? Number(match[1]) * (DURATION_MS[match[2] ?? "s"] ?? SECOND_MS) : Number.NaN;
+  if (!(ms <= LONGEST_TIMER_MS))
+    throw new RangeError('a duration of at most 24 days such as "30s", "500ms" or "2m"');
+  return Math.round(ms);
+}
+
+const SIZE_BYTES: Readonly<Record<string, number>> = { "": 1, k: 1024, m: MIB, g: 1024 * MIB };
+
+export function toBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/.exec(text.trim().toLowerCase());
+  const bytes = match ? Number(match[1]) * (SIZE_BYTES[match[2] ?? ""] ?? 1) : Number.NaN;
+  if (!(bytes >= 1)) throw new RangeError('a size such as "64MiB" or a number of bytes');
+  return Math.round(bytes);
+}
+
+export function toHttpUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol))
+    throw new RangeError("an http(s) URL");
+  return text.trim().replace(/\/+$/, "");
+}
