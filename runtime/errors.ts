@@ -56,7 +56,7 @@ export class RuntimeError extends Error {
   override readonly name = "RuntimeError";
   readonly code: ErrorCode;
   /** After how many milliseconds trying again makes sense, where that is known. */
-  readonly retryAfterMs?: number;
+  declare readonly retryAfterMs?: number;
 
   constructor(
     code: ErrorCode,

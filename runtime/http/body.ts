@@ -4,7 +4,7 @@
  * Bodies are bounded while they are read. Media types are compared by their essence, in any case; where a client
  * names none, or a name that says nothing (`curl -d` claims a form), the bytes themselves decide.
  */
-import { RuntimeError } from "../errors.ts";
+import { isRuntimeError, RuntimeError } from "../errors.ts";
 import type { JsonValue, Media } from "../inference.ts";
 import { sniffMediaType } from "../media-type.ts";
 
@@ -43,7 +43,7 @@ export async function readBody(request: Request, limitBytes: number): Promise<In
   }
   const bytes = await readBytes(request, limitBytes);
   if (isJsonType(essence)) return { kind: "json", value: parseJson(bytes) };
-  if (essence.startsWith("text/")) return { kind: "text", text: decodeText(bytes) };
+  if (essence.startsWith("text/")) return toText(bytes);
   if (isTold) return { kind: "media", media: { bytes, contentType } };
   const sniffed = sniffMediaType(bytes);
   if (sniffed === "application/json") return { kind: "json", value: parseJson(bytes) };
@@ -53,6 +53,24 @@ export async function readBody(request: Request, limitBytes: number): Promise<In
   }
   // Neither JSON nor a known kind of file: say what is wrong with it as JSON, which it most likely meant to be.
   return { kind: "json", value: parseJson(bytes) };
+}
+
+/**
+ * Text is the inputs, except where it is a whole JSON body: `fetch` calls a string `text/plain` unless told otherwise,
+ * and answering about the braces would be a wrong answer without an error.
+ */
+function toText(bytes: Uint8Array): IncomingBody {
+  const text = decodeText(bytes);
+  if (sniffMediaType(bytes) === "application/json" && text.includes('"inputs"')) {
+    try {
+      const value = parseJson(bytes);
+      if (typeof value === "object" && value !== null && "inputs" in value)
+        return { kind: "json", value };
+    } catch (error) {
+      if (!isRuntimeError(error)) throw error; // text that only looks like JSON is text
+    }
+  }
+  return { kind: "text", text };
 }
 
 /** `"Application/JSON; charset=utf-8"` → `"application/json"`. */

@@ -183,6 +183,22 @@ testDoor("a form that is no JSON is refused as what curl meant", {}, async ({ re
   assert.match((await errorOf(response)).error, /not valid JSON/);
 });
 
+testDoor(
+  "a JSON body that fetch calls plain text is JSON all the same; other text is not",
+  {},
+  async ({ request }) => {
+    for (const [body, data] of [
+      ['{"inputs": "a", "date": "b"}', { inputs: "a", date: "b" }],
+      ['{"inputs": ', { inputs: '{"inputs": ' }],
+      ['["inputs"]', { inputs: '["inputs"]' }],
+      ['{"text": "a"}', { inputs: '{"text": "a"}' }],
+    ] as const) {
+      const response = await request("/", { method: "POST", body });
+      assert.deepEqual(await response.json(), { data }, body);
+    }
+  },
+);
+
 testDoor("plain text is the inputs", {}, async ({ request }) => {
   const response = await request("/", {
     method: "POST",
