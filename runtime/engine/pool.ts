@@ -268,7 +268,8 @@ export function createPool({
   }
 
   function logFailure(level: "error" | "debug", job: Job, stack: string): void {
-    log[level](`The handler failed: ${stack}`, { requestId: job.request.id });
+    const what = level === "error" ? "The handler failed" : "The handler did not answer";
+    log[level](`${what}: ${stack}`, { requestId: job.request.id });
   }
 
   return {

@@ -33,7 +33,7 @@ export function createApp({
   now = () => performance.now(),
   log,
 }: AppOptions): Hono<AppEnv> {
-  const app = new Hono<AppEnv>();
+  const app = new Hono<AppEnv>({ strict: false }); // /predict/ is /predict
   app.use(requestIds(), shared(models, log), accessLog(now), deadlines(requestTimeoutMs, now));
   app.route("/", createHuggingFaceRoutes({ dialect, maxBodyBytes, version }));
 

@@ -4,7 +4,7 @@
  * Bodies are bounded while they are read. Media types are compared by their essence, in any case; where a client
  * names none, or a name that says nothing (`curl -d` claims a form), the bytes themselves decide.
  */
-import { isRuntimeError, RuntimeError } from "../errors.ts";
+import { isRuntimeError, RuntimeError, toRuntimeError } from "../errors.ts";
 import type { JsonValue, Media } from "../inference.ts";
 import { sniffMediaType } from "../media-type.ts";
 
@@ -41,7 +41,10 @@ export async function readBody(request: Request, limitBytes: number): Promise<In
       `Cannot read the body: its Content-Type is "${printable(essence)}", wanted one of ${ACCEPTED_TYPES}`,
     );
   }
-  const bytes = await readBytes(request, limitBytes);
+  const bytes = await readBytes(request, limitBytes).catch((error: unknown) => {
+    // The only other way to fail is a connection that breaks while the body is on its way.
+    throw toRuntimeError(error, "CANCELLED", "Cannot read the body");
+  });
   if (isJsonType(essence)) return { kind: "json", value: parseJson(bytes) };
   if (essence.startsWith("text/")) return toText(bytes);
   if (isTold) return { kind: "media", media: { bytes, contentType } };

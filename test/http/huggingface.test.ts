@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { createModels } from "../../runtime/engine/models.ts";
 import { RuntimeError, type ErrorCode } from "../../runtime/errors.ts";
 import { createApp } from "../../runtime/http/app.ts";
-import { silentLog } from "../../runtime/observe/log.ts";
+import { createLog, silentLog } from "../../runtime/observe/log.ts";
 import {
   createTestApp,
   openSocketDoor,
@@ -528,3 +528,20 @@ testDoor(
     assert.deepEqual(await classify(door, "curl/8.5.0", "a"), TOP2);
   },
 );
+
+test("a client that breaks off in the middle of its body is not the server's mistake", async () => {
+  const lines: string[] = [];
+  const body = new ReadableStream({
+    pull: (controller) => controller.error(new TypeError("terminated")),
+  });
+  const app = createTestApp({ log: createLog({ write: (line) => lines.push(line) }) });
+  const headers = { "content-type": "application/json" };
+  const response = await app.request("/", {
+    method: "POST",
+    headers,
+    body,
+    duplex: "half",
+  } as RequestInit);
+  assert.equal(response.status, 499);
+  assert.deepEqual(lines, []);
+});

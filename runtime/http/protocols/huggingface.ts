@@ -78,7 +78,7 @@ export function createHuggingFaceRoutes({
   maxBodyBytes,
   version,
 }: HuggingFaceOptions): Hono<AppEnv> {
-  const routes = new Hono<AppEnv>();
+  const routes = new Hono<AppEnv>({ strict: false });
   for (const path of ["/", "/predict"]) {
     routes.post(path, (c) => predict(c, { dialect, maxBodyBytes }));
   }
