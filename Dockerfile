@@ -1,15 +1,14 @@
 # hubserve as an image. Build: docker build -t hubserve .
 # Run a Hub repository: docker run -p 8080:8080 -e HF_MODEL_ID=owner/name hubserve
 # Run a local folder:   docker run -p 8080:8080 -v "$PWD/my-repository:/repository" hubserve
+# Locked down:          docker run -p 8080:8080 --read-only --tmpfs /tmp --cap-drop ALL --user 12345:0 hubserve
 ARG NODE_IMAGE=node:24-slim
 
 # Compile: needs the development tools, leaves only dist/.
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Not "npm ci": from 11 on it refuses a lock that lacks another platform's optional package, as one has that was written
-# where a registry does not mirror them all. "npm install" takes the same versions and checks the same hashes.
-RUN npm install --ignore-scripts --no-audit --no-fund --no-update-notifier
+RUN npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY runtime ./runtime
@@ -19,7 +18,7 @@ RUN npm run build
 FROM ${NODE_IMAGE} AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm install --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier
 COPY scripts/prune-runtime.mjs ./scripts/
 RUN node scripts/prune-runtime.mjs /app
 
@@ -44,9 +43,12 @@ COPY --from=build /app/dist ./dist
 COPY package.json LICENSE handler.ts requirements.json ./
 COPY model ./model
 USER 1001:0
-# The example's own requirement is installed now, so that the image serves it with no network.
+# The example's own requirement is installed now, so that the image serves it with no network (a volume mounted over /data
+# hides it). The group may do what the user may, for clusters that pick a random uid: npm's folder would be closed to it.
 RUN node dist/cli.js call . '{"inputs":"I am quite excited how this will turn out"}' --log-level warn \
- && rm -rf /tmp/.npm
+ && find /data -name '*.map' -delete \
+ && chmod -R g=u,o=rX /data \
+ && rm -rf /tmp/.npm /tmp/node-compile-cache
 EXPOSE 8080
 VOLUME ["/data"]
 # With node, since the slim image has no curl; node:http costs half of fetch, 0.06 s of CPU. No --start-interval: builders before

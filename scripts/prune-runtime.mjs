@@ -1,78 +1,79 @@
 /**
- * Takes out of an installed `node_modules` what never runs in the image: other platforms' binaries, the browser build of
- * onnxruntime, bundles that no import reaches, maps, types and documentation.
+ * Takes out of an installed `node_modules` what never runs in the image: other platforms' binaries, what only browsers
+ * load, TypeScript, source maps and documentation. Licences stay wherever the package stays.
  *
  *     node scripts/prune-runtime.mjs <folder with node_modules>
  *
- * Prints what it removed. Meant for images, where disk is paid for at every pull; a development clone keeps everything.
+ * Prints what it freed. Meant for images, where disk is paid for at every pull; a development clone keeps everything.
+ * Removing a name that is not there is no error, so a new version of a package can only make the image larger.
  */
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+
+/** Some packages keep theirs in Markdown, or in a vendor's folder among the sources. */
+const LICENCE = /licen[cs]e|notice|copying|patents/i;
 
 const modules = join(resolve(process.argv[2] ?? "."), "node_modules");
 if (!existsSync(modules)) {
-  console.error(`There is no ${modules}`);
+  console.error(`Cannot prune: there is no ${modules}`);
   process.exit(2);
 }
+const beforeBytes = sizeOf(modules);
 
-let freedBytes = 0;
-
-/** Removes a file or folder and counts it. */
-function remove(path) {
-  const full = join(modules, path);
-  if (!existsSync(full)) return;
-  freedBytes += sizeOf(full);
-  rmSync(full, { recursive: true, force: true });
-}
-
-function sizeOf(path) {
-  const stat = statSync(path);
-  if (!stat.isDirectory()) return stat.size;
-  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
-}
-
-// onnxruntime-node carries the binaries of five platforms.
-const binaries = join("onnxruntime-node", "bin", "napi-v6");
-for (const platform of listOf(binaries)) {
-  if (platform !== process.platform) remove(join(binaries, platform));
-  else {
-    for (const arch of listOf(join(binaries, platform))) {
-      if (arch !== process.arch) remove(join(binaries, platform, arch));
+// onnxruntime-node carries the binaries of five platforms, in bin/napi-v6/<platform>/<arch>.
+const binaries = join(modules, "onnxruntime-node", "bin");
+for (const version of namesIn(binaries)) {
+  for (const platform of namesIn(join(binaries, version))) {
+    for (const arch of namesIn(join(binaries, version, platform))) {
+      if (platform === process.platform && arch === process.arch) continue;
+      remove(join(binaries, version, platform, arch));
     }
   }
 }
 
 // transformers.js declares onnxruntime-web, but its Node build imports onnxruntime-node alone.
-remove("onnxruntime-web");
-
-// Only the Node build of transformers.js is imported.
-for (const name of listOf(join("@huggingface", "transformers", "dist"))) {
-  if (!/^transformers\.node\.(mjs|cjs)$/.test(name))
-    remove(join("@huggingface", "transformers", "dist", name));
+remove(join(modules, "onnxruntime-web"));
+const transformers = join(modules, "@huggingface", "transformers");
+for (const name of namesIn(join(transformers, "dist"))) {
+  if (/^transformers\.js$|\.web\.|\.min\.|^ort-/.test(name))
+    remove(join(transformers, "dist", name));
 }
-remove(join("@huggingface", "transformers", "src"));
-remove(join("@huggingface", "transformers", "types"));
-remove(join("@huggingface", "hub", "src"));
-remove(join("@huggingface", "hub", "dist", "browser"));
+remove(join(transformers, "src"));
+remove(join(modules, "@huggingface", "hub", "dist", "browser"));
+remove(join(modules, "yaml", "browser"));
 
-// Nothing reads these at run time.
-prune(modules, (name) => /\.(map|d\.ts|d\.mts|d\.cts|md|markdown)$/.test(name));
+// Node runs no TypeScript below node_modules, and nothing reads the rest.
+removeFiles(modules, /\.(?:[cm]?ts|map|md|markdown)$/i);
 
-function listOf(path) {
-  return existsSync(join(modules, path)) ? readdirSync(join(modules, path)) : [];
-}
-
-function prune(folder, isUseless) {
+function removeFiles(folder, pattern) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) prune(path, isUseless);
-    else if (isUseless(entry.name)) {
-      freedBytes += statSync(path).size;
-      rmSync(path);
-    }
+    if (entry.isDirectory()) removeFiles(path, pattern);
+    else if (pattern.test(entry.name) && !LICENCE.test(entry.name)) remove(path);
   }
+  if (readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
+function remove(path) {
+  rmSync(path, { recursive: true, force: true });
+}
+
+function namesIn(folder) {
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+/** In bytes. A link counts as itself, wherever it leads. */
+function sizeOf(path) {
+  const stat = lstatSync(path);
+  if (!stat.isDirectory()) return stat.size;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
+}
+
+const leftBytes = sizeOf(modules);
 console.log(
-  `Removed ${(freedBytes / 1e6).toFixed(0)} MB from ${modules}; ${(sizeOf(modules) / 1e6).toFixed(0)} MB are left`,
+  `Removed ${toMegabytes(beforeBytes - leftBytes)} of ${modules}; ${toMegabytes(leftBytes)} are left`,
 );
+
+function toMegabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(0)} MB`;
+}

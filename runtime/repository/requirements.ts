@@ -9,7 +9,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isRuntimeError, RuntimeError, systemCodeOf, toRuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
@@ -139,6 +139,7 @@ async function installInto(
 /** Renames the finished folder; if another process was faster, its folder holds the same. */
 async function publish(temporary: string, folder: string): Promise<void> {
   try {
+    await chmod(temporary, 0o755); // mkdtemp closes it to other users, who may share the cache
     await rename(temporary, folder);
   } catch (error) {
     // ENOTEMPTY and EEXIST say so themselves; Windows says EPERM.
