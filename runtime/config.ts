@@ -1,5 +1,5 @@
 /**
- * The one door for configuration: flags over environment over defaults, checked, frozen.
+ * The one door for configuration: flags over environment over the repository's file over defaults, checked, frozen.
  *
  * Every value knows where it came from, so that a message can say which flag or variable to mend.
  */
@@ -34,12 +34,19 @@ export type Config = Omit<OptionValues, "hubCache" | "cache"> & {
   readonly words: readonly string[];
   readonly hubCache: string;
   readonly cache: string;
-  /** Where each value came from: `"--port"`, `"PORT"`, `"default"`. */
+  /** Where each value came from: `"--port"`, `"PORT"`, `"model-config.yaml"`, `"default"`. */
   readonly origins: Readonly<Record<OptionName, string>>;
   /** The environment, for the programs that are started. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
 };
+
+/** What a repository says about how to serve it, under the names of the options. */
+export interface FileSettings {
+  /** Its name, which becomes the origin of its values: `model-config.yaml`. */
+  readonly file: string;
+  readonly settings: { readonly [Name in OptionName]?: Exclude<OptionValues[Name], undefined> };
+}
 
 /** Reads the process's own surroundings. Only mains call it. */
 export function readSurroundings(): Surroundings {
@@ -79,7 +86,7 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
   const cacheHome = env["XDG_CACHE_HOME"] || join(home, ".cache");
   const hfHome = env["HF_HOME"] || join(cacheHome, "huggingface");
   const isCompat = isOn(env["API_INFERENCE_COMPAT"]);
-  return Object.freeze({
+  const config: Config = Object.freeze({
     ...read,
     dialect: isCompat && origins["dialect"] === "default" ? "hf-inference" : read.dialect,
     token: read.token ?? readStoredToken(env["HF_TOKEN_PATH"] || join(hfHome, "token")),
@@ -91,6 +98,37 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
     env,
     cwd,
   });
+  const conflict = findConflict(config);
+  if (conflict !== undefined) throw new RuntimeError("INVALID_OPTION", conflict.sentence);
+  return config;
+}
+
+/**
+ * Lays a repository's settings under what flags and variables say and over the defaults.
+ *
+ * A bound on workers that cannot hold together with a given one yields to it: who starts the server is nearer to the
+ * machine than who wrote the repository.
+ */
+export function withFileSettings(config: Config, { file, settings }: FileSettings): Config {
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  for (const name of OPTION_NAMES) {
+    const value = settings[name];
+    if (value === undefined || config.origins[name] !== "default") continue;
+    // `--workers` says both bounds.
+    const isBound = name === "minWorkers" || name === "maxWorkers";
+    if (isBound && config.origins.workers !== "default") continue;
+    values[name] = value;
+    origins[name] = file;
+  }
+  // Proof of the cast: each value stands under its own option's name, as FileSettings' type asks.
+  const merged = { ...config, ...values, origins: { ...config.origins, ...origins } } as Config;
+  const conflict = findConflict(merged);
+  const bounds = conflict && {
+    [merged.origins[conflict.least] === file ? conflict.least : conflict.most]:
+      merged.origins[conflict.least] === file ? merged[conflict.most] : merged[conflict.least],
+  };
+  return Object.freeze({ ...merged, ...bounds, origins: Object.freeze(merged.origins) });
 }
 
 /** The options as a table for the help or, with `markdown`, for the README. */
@@ -104,6 +142,21 @@ export function describeOptions(): readonly {
     row: OPTIONS[name],
     variables: variablesOf(OPTIONS[name]),
   }));
+}
+
+type WorkerOption = "workers" | "minWorkers" | "maxWorkers";
+
+/** Two options that say opposite things, in a sentence for people. */
+function findConflict(
+  config: Config,
+): { least: WorkerOption; most: WorkerOption; sentence: string } | undefined {
+  const least = config.minWorkers === undefined ? "workers" : "minWorkers";
+  const most = config.maxWorkers === undefined ? "workers" : "maxWorkers";
+  const [fewest, highest] = [config[least], config[most]];
+  if (fewest === undefined || highest === undefined || fewest <= highest) return undefined;
+  const { origins } = config;
+  const sentence = `Cannot use ${origins[least]}: found ${fewest}, wanted at most ${highest}, as ${origins[most]} says`;
+  return { least, most, sentence };
 }
 
 function parseFlags(args: readonly string[]): {

@@ -38,6 +38,33 @@ export interface InferenceRequest {
   readonly media?: Media;
   /** Request headers in lower case, without credentials. */
   readonly headers: Readonly<Record<string, string>>;
+  /**
+   * Set where the engine has split a list of inputs: this is one element of it, still in a list. The answer must be
+   * a list of one, as the parts' answers are joined in order.
+   */
+  readonly part?: { readonly index: number };
+}
+
+/** How a model takes work: what the engine may hand its worker at once. */
+export interface Batching {
+  /** Whether several requests may go to the worker as one batch. */
+  readonly kind: "batch" | "single";
+  /** Requests that one worker may answer at the same time, for a handler that takes them one by one. */
+  readonly concurrency: number;
+  /** Whether the answer to a list of inputs is the list of its elements' answers. */
+  readonly splitsLists: boolean;
+}
+
+export const ONE_BY_ONE: Batching = { kind: "single", concurrency: 1, splitsLists: false };
+
+/** One run of a model over several inputs at once, for whoever learns what such a run costs. */
+export interface ForwardPass {
+  readonly items: number;
+  /** Tokens of the longest input: what the others were padded to. */
+  readonly length: number;
+  /** Tokens of all inputs, without padding. */
+  readonly tokens: number;
+  readonly ms: number;
 }
 
 /** One answer of a model. */

@@ -3,10 +3,12 @@
  *
  * The channel is Node's IPC with `serialization: "advanced"`, so typed arrays arrive as such and everything here is
  * plain data. A job is one queued request; its number is the parent's, unique for the parent's life. Each job gets
- * exactly one `result`; a streamed one then gets `chunk`s and exactly one `end`.
+ * exactly one answer; a streamed one then gets `chunk`s and exactly one `end`.
  */
 import type { PlainError } from "./errors.ts";
 import type {
+  Batching,
+  ForwardPass,
   InferenceRequest,
   JsonValue,
   LoadOptions,
@@ -24,8 +26,13 @@ export type ToWorker =
   /** The first message: what to load. Answered by `ready` or `failed`. */
   | { readonly type: "load"; readonly options: LoadOptions }
   /** Work. The jobs of a batch may be answered in any order. */
-  | { readonly type: "predict"; readonly batchId: number; readonly jobs: readonly JobMessage[] }
-  /** Nobody waits for this job any more: abort its signal. Its `result` or `end` is still owed. */
+  | {
+      readonly type: "predict";
+      readonly jobs: readonly JobMessage[];
+      /** The most tokens of one run of the model, padding included. */
+      readonly maxPaddedTokens: number;
+    }
+  /** Nobody waits for this job any more: abort its signal. Its answer or `end` is still owed. */
   | { readonly type: "cancel"; readonly jobId: number; readonly reason: "deadline" | "client" }
   /** The reader of a stream took this many chunks: that many more may be sent. */
   | { readonly type: "credit"; readonly jobId: number; readonly chunks: number }
@@ -44,15 +51,29 @@ export interface WorkerError extends PlainError {
   readonly stack?: string;
 }
 
+/** What became of one job, and what it took. */
+export interface JobAnswer {
+  readonly jobId: number;
+  readonly result: JobResult;
+  readonly inferenceMs: number;
+  /** The job's length in tokens, where the handler counts them. */
+  readonly tokens?: number;
+}
+
 export type FromWorker =
-  | { readonly type: "ready"; readonly description: ModelDescription; readonly loadMs: number }
+  | {
+      readonly type: "ready";
+      readonly description: ModelDescription;
+      readonly batching: Batching;
+      readonly loadMs: number;
+    }
   /** Loading failed; the child exits on its own. */
   | { readonly type: "failed"; readonly error: WorkerError }
+  /** Answers that became known together, and the runs of the model that they took. */
   | {
-      readonly type: "result";
-      readonly jobId: number;
-      readonly result: JobResult;
-      readonly inferenceMs: number;
+      readonly type: "results";
+      readonly answers: readonly JobAnswer[];
+      readonly passes: readonly ForwardPass[];
     }
   | { readonly type: "chunk"; readonly jobId: number; readonly value: JsonValue }
   | { readonly type: "end"; readonly jobId: number; readonly error?: WorkerError }
@@ -66,7 +87,7 @@ export type FromWorker =
 /** Chunks of one stream that may be under way before its reader has taken any: bounds the parent's memory. */
 export const STREAM_WINDOW = 32;
 
-const FROM_WORKER_TYPES = new Set(["ready", "failed", "result", "chunk", "end", "log"]);
+const FROM_WORKER_TYPES = new Set(["ready", "failed", "results", "chunk", "end", "log"]);
 
 /**
  * Whether a message on the channel is one of ours: a handler can reach `process.send` too, and what it sends there

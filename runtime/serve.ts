@@ -4,17 +4,26 @@
  * The gate opens first, so that health can say "starting" while a model is downloaded and loaded.
  */
 import type { Server } from "node:http";
+import { totalmem } from "node:os";
 import { createAdaptorServer } from "@hono/node-server";
-import { describeOptions, type Config } from "./config.ts";
+import { describeOptions, withFileSettings, type Config } from "./config.ts";
+import { readMemoryLimit } from "./engine/cgroup.ts";
+import { availableCpus, readSystemFile } from "./engine/cpu.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
 import { createModels, type Models } from "./engine/models.ts";
 import { startWorkerProcess } from "./engine/process.ts";
+import { chooseWorkers, type WorkerPlan } from "./engine/worker-count.ts";
 import { RuntimeError, systemCodeOf } from "./errors.ts";
 import { createApp } from "./http/app.ts";
 import type { LoadOptions, ModelDescription } from "./inference.ts";
 import type { Log } from "./observe/log.ts";
 import { createProgressLine } from "./observe/progress.ts";
-import { chooseReference, nameOf, prepareRepository } from "./repository/resolve.ts";
+import {
+  chooseReference,
+  nameOf,
+  prepareRepository,
+  type PreparedRepository,
+} from "./repository/resolve.ts";
 import { VERSION } from "./version.ts";
 
 export interface ServeOptions {
@@ -39,6 +48,11 @@ export interface RunningServer extends AsyncDisposable {
 /** Longer than any load balancer's own (Envoy, nginx and the clouds' use 60 s): the side that dials must hang up first. */
 const KEEP_ALIVE_MS = 75_000;
 
+/** The HTTP face as it stands: a repository's own settings arrive after the gate has opened. */
+interface Face {
+  app: ReturnType<typeof createApp>;
+}
+
 /** Opens the gate and starts to bring the model up. Rejects when the port cannot be had. */
 export async function serve({ config, log, signal }: ServeOptions): Promise<RunningServer> {
   const reference = chooseReference(config);
@@ -48,7 +62,8 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
   const startupSignal =
     signal === undefined ? startup.signal : AbortSignal.any([signal, startup.signal]);
 
-  const server = await listen(config, models, log);
+  const face: Face = { app: createFace(config, models, log) };
+  const server = await listen(config, face);
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : config.port;
   const url = `http://${isAnyAddress(config.host) ? "localhost" : hostOf(config.host)}:${port}`;
@@ -65,8 +80,20 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       drawDownload: createProgressLine(),
     });
     startupSignal.throwIfAborted();
+    const settled =
+      repository.modelConfig === undefined
+        ? config
+        : withFileSettings(config, repository.modelConfig);
+    if (settled.requestTimeoutMs !== config.requestTimeoutMs)
+      face.app = createFace(settled, models, log);
+    const plan = planWorkers(settled, repository, log);
     model.progress("Loading the model");
-    engine = createModelEngine(repository.load, config, log);
+    engine = createModelEngine(
+      { ...repository.load, intraOpThreads: plan.threads },
+      settled,
+      plan,
+      log,
+    );
     const loadingAtMs = performance.now();
     const description = await engine.start();
     logDescription(description, log);
@@ -124,10 +151,36 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
   };
 }
 
-function createModelEngine(load: LoadOptions, config: Config, log: Log): Engine {
-  return createEngine({
+/** How many workers there will be, by what was asked for and what this machine has. */
+function planWorkers(config: Config, repository: PreparedRepository, log: Log): WorkerPlan {
+  const { cpus, why } = availableCpus();
+  const plan = chooseWorkers({
+    cpus,
+    memoryBytes: Math.min(totalmem(), readMemoryLimit(readSystemFile)?.value ?? Infinity),
+    weightsBytes: repository.weightsBytes,
     workers: config.workers,
+    minWorkers: config.minWorkers,
+    maxWorkers: config.maxWorkers,
+    threads: config.threads,
+  });
+  log.debug(`Found ${cpus} CPUs: ${why}`);
+  log.info(describePlan(plan));
+  return plan;
+}
+
+function describePlan({ minWorkers, maxWorkers, threads, why }: WorkerPlan): string {
+  const workers = minWorkers === maxWorkers ? `${minWorkers}` : `${minWorkers} to ${maxWorkers}`;
+  const [plural, each] = [maxWorkers === 1 ? "" : "s", threads === 1 ? "" : "s"];
+  return `Starting ${workers} worker${plural} with ${threads} thread${each} each: ${why}`;
+}
+
+function createModelEngine(load: LoadOptions, config: Config, plan: WorkerPlan, log: Log): Engine {
+  return createEngine({
+    workers: plan.minWorkers,
     jobQueueSize: config.jobQueueSize,
+    maxBatchSize: config.batchSize,
+    maxBatchDelayMs: config.maxBatchDelayMs,
+    threads: plan.threads,
     startWorker: (onMessage) =>
       startWorkerProcess({
         load,
@@ -148,8 +201,8 @@ function withoutSecrets(env: Config["env"]): Record<string, string | undefined> 
   return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
 }
 
-async function listen(config: Config, models: Models, log: Log): Promise<Server> {
-  const app = createApp({
+function createFace(config: Config, models: Models, log: Log): Face["app"] {
+  return createApp({
     models,
     dialect: config.dialect,
     maxBodyBytes: config.maxBodyBytes,
@@ -157,8 +210,14 @@ async function listen(config: Config, models: Models, log: Log): Promise<Server>
     version: VERSION,
     log,
   });
+}
+
+async function listen(config: Config, face: Face): Promise<Server> {
   // Proof of the cast: without createServer of its own the adaptor makes a node:http server.
-  const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+  const server = createAdaptorServer({
+    fetch: (request, env) => face.app.fetch(request, env),
+    overrideGlobalObjects: false,
+  }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1000; // must outlast keepAliveTimeout
   await new Promise<void>((resolve, reject) => {

@@ -5,14 +5,15 @@
  * request; a crash, an exit or an endless loop is seen by the parent.
  */
 import { RuntimeError, toPlainError } from "./errors.ts";
-import type { CallContext, LoadedHandler } from "./handler/contract.ts";
+import type { CallContext, LoadedHandler, MemberOutcome } from "./handler/contract.ts";
 import { toHandlerError } from "./handler/custom-message.ts";
 import { loadHandler } from "./handler/load.ts";
 import { toOutput } from "./handler/output.ts";
-import type { JsonValue, LoadOptions } from "./inference.ts";
+import { ONE_BY_ONE, type ForwardPass, type JsonValue, type LoadOptions } from "./inference.ts";
 import {
   STREAM_WINDOW,
   type FromWorker,
+  type JobAnswer,
   type JobMessage,
   type ToWorker,
   type WorkerError,
@@ -30,6 +31,7 @@ interface RunningJob {
 
 const running = new Map<number, RunningJob>();
 const log = createChannelLog({});
+const outbox = createOutbox();
 let handler: LoadedHandler | undefined;
 
 process.on("message", (message: ToWorker) => {
@@ -38,7 +40,7 @@ process.on("message", (message: ToWorker) => {
       void load(message.options);
       break;
     case "predict":
-      for (const job of message.jobs) void answer(job);
+      void predict(message.jobs, message.maxPaddedTokens);
       break;
     case "cancel": {
       const job = running.get(message.jobId);
@@ -79,48 +81,129 @@ async function load(options: LoadOptions): Promise<void> {
   const startedAtMs = performance.now();
   try {
     handler = await loadHandler(options, log);
-    send({
-      type: "ready",
-      description: handler.description,
-      loadMs: performance.now() - startedAtMs,
-    });
+    const { description, batching = ONE_BY_ONE } = handler;
+    send({ type: "ready", description, batching, loadMs: performance.now() - startedAtMs });
   } catch (error) {
     send({ type: "failed", error: toWorkerError(error) }, () => process.exit(1));
   }
 }
 
-async function answer({ jobId, request }: JobMessage): Promise<void> {
-  const abort = new AbortController();
-  const job: RunningJob = { abort, credit: STREAM_WINDOW, wake: undefined };
+/** Work that came together goes to the handler together, where it takes batches. */
+async function predict(jobs: readonly JobMessage[], maxPaddedTokens: number): Promise<void> {
+  if (handler?.callBatch === undefined) {
+    for (const job of jobs) void answer(job);
+    return;
+  }
+  const entries = jobs.map((message) => ({
+    message,
+    job: register(message),
+    startedAtMs: performance.now(),
+  }));
+  const members = entries.map(({ message, job }) => ({
+    request: message.request,
+    context: contextOf(message, job),
+  }));
+  await handler.callBatch(members, {
+    maxPaddedTokens,
+    onPass: (pass) => outbox.pass(pass),
+    onOutcome(index, outcome) {
+      const entry = entries[index];
+      if (entry === undefined) return;
+      const { message, job, startedAtMs } = entry;
+      void conclude(message.jobId, job, startedAtMs, outcome);
+    },
+  });
+}
+
+/** One request, for a handler that takes them one by one. */
+async function answer(message: JobMessage): Promise<void> {
+  const job = register(message);
+  const startedAtMs = performance.now();
+  try {
+    if (handler === undefined)
+      throw new RuntimeError("NOT_READY", "Cannot answer the request: the handler is not loaded");
+    const value = await handler.call(message.request, contextOf(message, job));
+    await conclude(message.jobId, job, startedAtMs, { value });
+  } catch (error) {
+    await conclude(message.jobId, job, startedAtMs, { error });
+  }
+}
+
+/** Turns an outcome into the job's answer, and a stream into its chunks. */
+async function conclude(
+  jobId: number,
+  job: RunningJob,
+  startedAtMs: number,
+  outcome: MemberOutcome,
+): Promise<void> {
+  const inferenceMs = performance.now() - startedAtMs;
+  try {
+    if ("error" in outcome) throw outcome.error;
+    const output = await toOutput(outcome.value);
+    const tokens = outcome.tokens === undefined ? {} : { tokens: outcome.tokens };
+    if (output.kind === "stream") {
+      outbox.answer({ jobId, result: { kind: "stream" }, inferenceMs, ...tokens });
+      await sendChunks(jobId, job, output.chunks);
+    } else outbox.answer({ jobId, result: output, inferenceMs, ...tokens });
+  } catch (error) {
+    outbox.answer({
+      jobId,
+      result: { kind: "error", error: toWorkerError(error, job.abort.signal) },
+      inferenceMs,
+    });
+  } finally {
+    running.delete(jobId);
+  }
+}
+
+function register({ jobId }: JobMessage): RunningJob {
+  const job: RunningJob = { abort: new AbortController(), credit: STREAM_WINDOW, wake: undefined };
   running.set(jobId, job);
-  const context: CallContext = {
+  return job;
+}
+
+function contextOf({ request }: JobMessage, { abort }: RunningJob): CallContext {
+  return {
     signal: abort.signal,
     requestId: request.id,
     headers: request.headers,
     log: createChannelLog({ requestId: request.id }),
   };
-  const startedAtMs = performance.now();
-  const elapsedMs = (): number => performance.now() - startedAtMs;
-  try {
-    if (handler === undefined)
-      throw new RuntimeError("NOT_READY", "Cannot answer the request: the handler is not loaded");
-    const output = await toOutput(await handler.call(request, context));
-    if (output.kind === "stream") {
-      send({ type: "result", jobId, result: { kind: "stream" }, inferenceMs: elapsedMs() });
-      await sendChunks(jobId, job, output.chunks);
-    } else {
-      send({ type: "result", jobId, result: output, inferenceMs: elapsedMs() });
-    }
-  } catch (error) {
-    send({
-      type: "result",
-      jobId,
-      result: { kind: "error", error: toWorkerError(error, abort.signal) },
-      inferenceMs: elapsedMs(),
-    });
-  } finally {
-    running.delete(jobId);
+}
+
+/**
+ * Answers on their way to the parent. Those that become known in one turn go in one message, and they go before the
+ * next run of the model, which holds the event loop.
+ */
+function createOutbox(): {
+  answer(answer: JobAnswer): void;
+  pass(pass: ForwardPass): void;
+  flush(): void;
+} {
+  let answers: JobAnswer[] = [];
+  let passes: ForwardPass[] = [];
+  let isScheduled = false;
+
+  function flush(): void {
+    isScheduled = false;
+    if (answers.length === 0 && passes.length === 0) return;
+    send({ type: "results", answers, passes });
+    answers = [];
+    passes = [];
   }
+  function schedule(): void {
+    if (isScheduled) return;
+    isScheduled = true;
+    queueMicrotask(flush);
+  }
+  return {
+    answer(answer) {
+      answers.push(answer);
+      schedule();
+    },
+    pass: (pass) => void passes.push(pass), // travels with the answers that it made
+    flush,
+  };
 }
 
 /** Sends a stream's chunks as its reader makes room for them, and its `end`, always. */
@@ -129,6 +212,7 @@ async function sendChunks(
   job: RunningJob,
   chunks: AsyncIterable<JsonValue>,
 ): Promise<void> {
+  outbox.flush(); // no chunk may overtake the answer that announces it
   const { signal } = job.abort;
   try {
     for await (const value of chunks) {

@@ -17,6 +17,7 @@ const GROUND = [
   "errors",
   "weights",
   "media-type",
+  "text-length",
   "nearest-word",
   "version",
 ];

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { describeOptions, readConfig, type Config } from "../runtime/config.ts";
+import { describeOptions, readConfig, withFileSettings, type Config } from "../runtime/config.ts";
 import type { RuntimeError } from "../runtime/errors.ts";
 
 function read(
@@ -97,6 +97,68 @@ test("readConfig() reads durations, sizes and lists", () => {
   );
 });
 
+test("readConfig() leaves open what the machine or the model decides", () => {
+  const { workers, minWorkers, maxWorkers, threads, batchSize, workerMaxRssBytes } = read();
+  assert.deepEqual(
+    [workers, minWorkers, maxWorkers, threads, batchSize, workerMaxRssBytes],
+    Array.from({ length: 6 }),
+  );
+  assert.equal(read().maxBatchDelayMs, 0);
+});
+
+test("readConfig() reads the options of workers and batches", () => {
+  const config = read(
+    ["--min-workers=1", "--max-workers", "4", "--batch-size", "8", "--worker-max-rss=2GiB"],
+    { HUBSERVE_MAX_BATCH_DELAY: "5ms", WORKERS: "2" },
+  );
+  assert.deepEqual([config.minWorkers, config.workers, config.maxWorkers], [1, 2, 4]);
+  assert.equal(config.batchSize, 8);
+  assert.equal(config.maxBatchDelayMs, 5);
+  assert.equal(config.workerMaxRssBytes, 2_147_483_648);
+});
+
+const FILE = "model-config.yaml";
+
+test("withFileSettings() puts a repository's settings over defaults and under flags and variables", () => {
+  const config = read(["--job-queue-size", "7"], { HUBSERVE_BATCH_SIZE: "2" });
+  const settings = { jobQueueSize: 1, batchSize: 1, requestTimeoutMs: 5000, minWorkers: 2 };
+  const settled = withFileSettings(config, { file: FILE, settings });
+  assert.deepEqual(
+    [settled.jobQueueSize, settled.batchSize, settled.requestTimeoutMs, settled.minWorkers],
+    [7, 2, 5000, 2],
+  );
+  assert.deepEqual(
+    [settled.origins.jobQueueSize, settled.origins.batchSize, settled.origins.requestTimeoutMs],
+    ["--job-queue-size", "HUBSERVE_BATCH_SIZE", FILE],
+  );
+  assert.equal(settled.origins.port, "default");
+  assert.ok(Object.isFrozen(settled) && Object.isFrozen(settled.origins));
+  assert.equal(config.requestTimeoutMs, 120_000, "the first is left as it was");
+  assert.equal(config.origins.requestTimeoutMs, "default");
+});
+
+test("withFileSettings() takes --workers for both bounds", () => {
+  const settings = { minWorkers: 1, maxWorkers: 8 };
+  const settled = withFileSettings(read(["--workers", "3"]), { file: FILE, settings });
+  assert.deepEqual(
+    [settled.workers, settled.minWorkers, settled.maxWorkers],
+    [3, undefined, undefined],
+  );
+});
+
+test("withFileSettings() lets a repository's bound yield to a given one that it contradicts", () => {
+  const low = withFileSettings(read(["--max-workers", "2"]), {
+    file: FILE,
+    settings: { minWorkers: 4, maxWorkers: 8 },
+  });
+  assert.deepEqual([low.minWorkers, low.maxWorkers], [2, 2]);
+  const high = withFileSettings(read([], { HUBSERVE_MIN_WORKERS: "6" }), {
+    file: FILE,
+    settings: { minWorkers: 1, maxWorkers: 4 },
+  });
+  assert.deepEqual([high.minWorkers, high.maxWorkers], [6, 6]);
+});
+
 test("readConfig() takes a reference and further words from between the flags", () => {
   const config = read(["--port", "1", "owner/name", "--offline", '{"inputs": 1}']);
   assert.equal(config.reference, "owner/name");
@@ -144,6 +206,16 @@ const REFUSED: readonly [args: string[], env: Record<string, string>, sentence: 
     [],
     { HF_HUB_OFFLINE: "maybe" },
     'Cannot read HF_HUB_OFFLINE: found "maybe", wanted true or false',
+  ],
+  [
+    ["--min-workers", "4", "--max-workers", "2"],
+    {},
+    "Cannot use --min-workers: found 4, wanted at most 2, as --max-workers says",
+  ],
+  [
+    ["--max-workers", "2"],
+    { WORKERS: "3" },
+    "Cannot use WORKERS: found 3, wanted at most 2, as --max-workers says",
   ],
   [
     ["--token", "hf_x"],

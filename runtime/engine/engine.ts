@@ -1,24 +1,38 @@
 /**
  * The turnstile: admits a request or refuses it at once, and answers for every one it has admitted.
  *
- * A request gets its permit here, waits in the queue, is cut into a batch by the policy and handed to the pool. It
- * leaves with an answer, or with one of the errors that `submit` names. Time, and the way a worker starts, arrive as
- * arguments.
+ * A request gets its place here, waits in the queue, is cut into a batch by the policy and handed to the pool. It
+ * leaves with an answer, or with one of the errors that `submit` names. A list of inputs goes as that many requests
+ * where the model's answer to a list is the list of answers. Time, and the way a worker starts, arrive as arguments.
  */
 import { RuntimeError } from "../errors.ts";
-import type { InferenceRequest, InferenceResult, ModelDescription } from "../inference.ts";
+import {
+  ONE_BY_ONE,
+  type Batching,
+  type InferenceRequest,
+  type InferenceResult,
+  type ModelDescription,
+} from "../inference.ts";
 import type { Log } from "../observe/log.ts";
-import { cutSingly, type BatchPolicy } from "./batching.ts";
+import { POLICIES } from "./batching.ts";
+import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
+import { joinParts, splitList } from "./list-parts.ts";
 import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import { createQueue, type Job } from "./queue.ts";
+import { countCharacters } from "../text-length.ts";
 
 export interface EngineOptions {
   readonly workers: number;
   /** Requests that may wait while every worker is busy. */
   readonly jobQueueSize: number;
+  /** The most requests, or elements of lists, of one batch; 1 means no batching. */
+  readonly maxBatchSize?: number | undefined;
+  /** The longest a request waits for company while a worker is idle, in milliseconds. */
+  readonly maxBatchDelayMs?: number | undefined;
+  /** Threads of one worker: where the learned budget starts. */
+  readonly threads?: number | undefined;
   readonly startWorker: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
-  readonly policy?: BatchPolicy;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
   readonly log: Log;
@@ -35,10 +49,12 @@ export interface Waiting {
 
 export interface Engine extends AsyncDisposable {
   readonly state: EngineState;
-  /** Requests that wait for a worker. */
+  /** Requests, and parts of lists, that wait for a worker. */
   readonly waiting: number;
-  /** Requests in a worker's hands. */
+  /** Requests, and parts of lists, in a worker's hands. */
   readonly running: number;
+  /** How the model takes work, and what its runs were found to cost. */
+  readonly batching: Batching & { readonly cost: CostSnapshot };
   now(): number;
   /** Starts the workers; settles when the first is ready. Rejects when none can be. */
   start(): Promise<ModelDescription>;
@@ -46,8 +62,8 @@ export interface Engine extends AsyncDisposable {
    * Answers one request.
    *
    * @throws RuntimeError `QUEUE_FULL` when no place is left, `CANCELLED` or `DEADLINE_EXCEEDED` when the signal
-   * fires first, `WORKER_DIED` when it killed two workers, `NOT_READY` when the engine is closed or given up, and
-   * whatever the handler reports.
+   * fires first or the deadline cannot be kept, `WORKER_DIED` when it killed two workers, `NOT_READY` when the engine
+   * is closed or given up, and whatever the handler reports.
    */
   submit(request: InferenceRequest, waiting: Waiting): Promise<InferenceResult>;
   /** Settles when nothing waits and nothing runs. */
@@ -62,18 +78,29 @@ const MOST_DEATHS = 2;
 /** How much the newest request counts in the running mean of inference times. */
 const MEAN_WEIGHT = 0.1;
 
+/** Answers before the running mean is believed enough to refuse a request for it. */
+const FEWEST_ANSWERS = 20;
+
+/** Text that may wait, in predicted tokens: memory is bounded by this as well as by the number of requests. */
+const MOST_WAITING_TOKENS = 1_000_000;
+
 export function createEngine({
   workers,
   jobQueueSize,
+  maxBatchSize = Infinity,
+  maxBatchDelayMs = 0,
+  threads = 1,
   startWorker,
-  policy = cutSingly,
   now = () => performance.now(),
   log,
 }: EngineOptions): Engine {
   const queue = createQueue();
   const running = new Set<Job>();
   const drainWaiters: (() => void)[] = [];
+  const cost: CostModel = createCostModel(threads);
+  let batching = ONE_BY_ONE;
   let jobCount = 0;
+  let answers = 0;
   let meanInferenceMs = 0;
   let alarm: NodeJS.Timeout | undefined;
   let phase: "starting" | "started" | "failed" | "closed" = "starting";
@@ -82,12 +109,13 @@ export function createEngine({
     size: workers,
     start: startWorker,
     onIdle: schedule,
+    onPass: (pass) => cost.observe(pass),
+    onTokens: (job, tokens) => cost.observeText(job.characters, tokens),
     onDone: finish,
     onLost: takeBack,
     onGivenUp(error) {
       phase = "failed";
-      for (const job of queue.take(queue.size))
-        job.settle(new RuntimeError("NOT_READY", error.message));
+      for (const job of queue.clear()) job.settle(new RuntimeError("NOT_READY", error.message));
       checkDrained();
     },
     now,
@@ -98,22 +126,38 @@ export function createEngine({
   function schedule(): void {
     clearTimeout(alarm);
     while (pool.hasIdle && queue.size > 0) {
-      // A job that already cost a worker its life goes alone, so that it cannot take others with it.
-      const isSuspect = (queue.jobs[0]?.deaths ?? 0) > 0;
-      const cut = isSuspect ? { take: 1 } : policy(queue.jobs, now());
+      const budgetTokens = cost.budgetTokens();
+      const cut = nextCut(budgetTokens);
       if ("waitMs" in cut) {
         if (Number.isFinite(cut.waitMs)) alarm = setTimeout(schedule, cut.waitMs);
         return;
       }
       const batch = queue.take(cut.take);
       for (const job of batch) running.add(job);
-      pool.dispatch(batch);
+      pool.dispatch(batch, budgetTokens);
     }
+  }
+
+  function nextCut(budgetTokens: number): ReturnType<(typeof POLICIES)["batch"]> {
+    // A job that already cost a worker its life goes alone, so that it cannot take others with it.
+    if ((queue.jobs[0]?.deaths ?? 0) > 0) return { take: [0] };
+    return POLICIES[batching.kind](queue.jobs, now(), {
+      maxBatchSize,
+      maxBatchDelayMs,
+      budgetTokens,
+      estimateMs: (items, length) => cost.estimateMs(items, length),
+      isOpen: phase === "started",
+    });
   }
 
   function finish(job: Job, inferenceMs: number | undefined): void {
     running.delete(job);
-    if (inferenceMs !== undefined) meanInferenceMs += MEAN_WEIGHT * (inferenceMs - meanInferenceMs);
+    if (inferenceMs !== undefined) {
+      meanInferenceMs =
+        answers++ === 0
+          ? inferenceMs
+          : meanInferenceMs + MEAN_WEIGHT * (inferenceMs - meanInferenceMs);
+    }
     checkDrained();
   }
 
@@ -127,12 +171,8 @@ export function createEngine({
           new RuntimeError("NOT_READY", "Cannot answer the request: the server is shutting down"),
         );
       } else if (job.deaths >= MOST_DEATHS) {
-        job.settle(
-          new RuntimeError(
-            "WORKER_DIED",
-            `Cannot answer the request: it was tried on ${job.deaths} workers and each of them died, the last with ${reason}`,
-          ),
-        );
+        const text = `it was tried on ${job.deaths} workers and each of them died, the last with ${reason}`;
+        job.settle(new RuntimeError("WORKER_DIED", `Cannot answer the request: ${text}`));
       } else queue.unshift(job);
     }
     checkDrained();
@@ -144,16 +184,99 @@ export function createEngine({
     for (const resolve of drainWaiters.splice(0)) resolve();
   }
 
-  function admit(): void {
+  /** How long a request that came now would wait, as far as is known. */
+  function expectedWaitMs(): number {
+    if (batching.kind === "single")
+      return (queue.size * meanInferenceMs) / (workers * batching.concurrency);
+    const { budgetTokens } = cost.snapshot();
+    const perTokenMs = cost.estimateMs(1, budgetTokens) / budgetTokens;
+    return (queue.tokens * perTokenMs) / workers;
+  }
+
+  function admit(tokens: number, deadlineAtMs: number): void {
     if (phase === "failed" || phase === "closed") {
       throw new RuntimeError("NOT_READY", "Cannot accept the request: no worker is running");
     }
-    if (queue.size < jobQueueSize || (queue.size === 0 && pool.hasIdle)) return;
-    throw new RuntimeError(
-      "QUEUE_FULL",
-      `Cannot accept the request: all ${jobQueueSize} places in the queue are taken; try again later`,
-      { retryAfterMs: (queue.size * meanInferenceMs) / workers },
-    );
+    if (queue.size === 0 && (pool.hasIdle || jobQueueSize > 0)) return;
+    const waitMs = expectedWaitMs();
+    if (queue.places + 1e-9 >= jobQueueSize || queue.tokens + tokens > MOST_WAITING_TOKENS) {
+      throw new RuntimeError(
+        "QUEUE_FULL",
+        `Cannot accept the request: all ${jobQueueSize} places in the queue are taken; try again later`,
+        { retryAfterMs: waitMs },
+      );
+    }
+    if (answers >= FEWEST_ANSWERS && now() + waitMs > deadlineAtMs) {
+      const left = Math.max(0, Math.round(deadlineAtMs - now()));
+      throw new RuntimeError(
+        "DEADLINE_EXCEEDED",
+        `Cannot answer the request in time: it would wait about ${Math.round(waitMs)} ms and has ${left} ms`,
+      );
+    }
+  }
+
+  /** @param onFailure Called at once when the job fails, before a worker is given anything else. */
+  function enqueue(
+    request: InferenceRequest,
+    { signal, deadlineAtMs }: Waiting,
+    places = 1,
+    onFailure: () => void = () => undefined,
+  ): Promise<InferenceResult> {
+    return new Promise((resolve, reject) => {
+      const characters = countCharacters(request);
+      const job: Job = {
+        id: ++jobCount,
+        request,
+        signal,
+        deadlineAtMs,
+        enqueuedAtMs: now(),
+        characters,
+        tokens: cost.predictTokens(characters),
+        places,
+        deaths: 0,
+        isSettled: false,
+        settle(outcome) {
+          if (job.isSettled) return;
+          job.isSettled = true;
+          // A stream goes on after its first word, and its client may still leave.
+          const isStream = !(outcome instanceof RuntimeError) && outcome.output.kind === "stream";
+          if (!isStream) signal.removeEventListener("abort", leave);
+          if (outcome instanceof RuntimeError) {
+            reject(outcome);
+            onFailure();
+          } else resolve(outcome);
+        },
+      };
+      function leave(): void {
+        const error = departure(signal);
+        if (!queue.remove(job))
+          pool.cancel(job, error.code === "DEADLINE_EXCEEDED" ? "deadline" : "client");
+        job.settle(error);
+        checkDrained();
+      }
+      signal.addEventListener("abort", leave, { once: true });
+      queue.push(job);
+    });
+  }
+
+  /** The parts share one fate: the first that fails takes the others out of the queue. */
+  async function enqueueList(
+    parts: readonly InferenceRequest[],
+    waiting: Waiting,
+  ): Promise<InferenceResult> {
+    const startedAtMs = now();
+    const group = new AbortController();
+    const shared = { ...waiting, signal: group.signal };
+    const leave = (): void => group.abort(waiting.signal.reason);
+    waiting.signal.addEventListener("abort", leave, { once: true });
+    try {
+      const places = 1 / parts.length;
+      const pending = parts.map((part) => enqueue(part, shared, places, () => group.abort()));
+      schedule();
+      return joinParts(await Promise.all(pending), now() - startedAtMs);
+    } finally {
+      waiting.signal.removeEventListener("abort", leave);
+    }
   }
 
   return {
@@ -168,44 +291,23 @@ export function createEngine({
     get running() {
       return running.size;
     },
-    async start() {
-      const description = await pool.start();
-      phase = "started";
-      return description;
+    get batching() {
+      return { ...batching, cost: cost.snapshot() };
     },
-    submit(request, { signal, deadlineAtMs }) {
-      return new Promise((resolve, reject) => {
-        admit();
-        if (signal.aborted) throw departure(signal);
-        const job: Job = {
-          id: ++jobCount,
-          request,
-          signal,
-          deadlineAtMs,
-          enqueuedAtMs: now(),
-          deaths: 0,
-          isSettled: false,
-          settle(outcome) {
-            if (job.isSettled) return;
-            job.isSettled = true;
-            // A stream goes on after its first word, and its client may still leave.
-            const isStream = !(outcome instanceof RuntimeError) && outcome.output.kind === "stream";
-            if (!isStream) signal.removeEventListener("abort", leave);
-            if (outcome instanceof RuntimeError) reject(outcome);
-            else resolve(outcome);
-          },
-        };
-        function leave(): void {
-          const error = departure(signal);
-          if (!queue.remove(job))
-            pool.cancel(job, error.code === "DEADLINE_EXCEEDED" ? "deadline" : "client");
-          job.settle(error);
-          checkDrained();
-        }
-        signal.addEventListener("abort", leave, { once: true });
-        queue.push(job);
-        schedule();
-      });
+    async start() {
+      const ready = await pool.start();
+      batching = ready.batching;
+      phase = "started";
+      return ready.description;
+    },
+    async submit(request, waiting) {
+      if (waiting.signal.aborted) throw departure(waiting.signal);
+      admit(cost.predictTokens(countCharacters(request)), waiting.deadlineAtMs);
+      const parts = batching.splitsLists ? splitList(request) : undefined;
+      if (parts !== undefined) return enqueueList(parts, waiting);
+      const pending = enqueue(request, waiting);
+      schedule();
+      return pending;
     },
     drained() {
       return new Promise((resolve) => {
@@ -216,7 +318,7 @@ export function createEngine({
     async close() {
       phase = "closed";
       clearTimeout(alarm);
-      for (const job of queue.take(queue.size)) {
+      for (const job of queue.clear()) {
         job.settle(
           new RuntimeError("NOT_READY", "Cannot answer the request: the server is shutting down"),
         );

@@ -23,6 +23,8 @@ export interface Model {
   /** What is going on, in a few words: `"Downloading owner/name"`. */
   readonly detail: string;
   readonly description: ModelDescription | undefined;
+  /** How it takes work, and what its runs cost; once it is ready. */
+  readonly batching: Engine["batching"] | undefined;
 }
 
 /** The hand of whoever brings a model up. */
@@ -130,6 +132,9 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
     },
     get description() {
       return served?.description;
+    },
+    get batching() {
+      return served?.engine.batching;
     },
     get served() {
       return served;

@@ -5,8 +5,14 @@
  * back to the engine, which alone knows the queue.
  */
 import { fromPlainError, RuntimeError } from "../errors.ts";
-import type { InferenceOutput, ModelDescription } from "../inference.ts";
-import type { ToWorker } from "../messages.ts";
+import {
+  ONE_BY_ONE,
+  type Batching,
+  type ForwardPass,
+  type InferenceOutput,
+  type ModelDescription,
+} from "../inference.ts";
+import type { JobAnswer } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import type { Job } from "./queue.ts";
@@ -23,6 +29,10 @@ export interface PoolOptions {
   readonly start: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
   /** A worker has become able to take a batch. */
   readonly onIdle: () => void;
+  /** The model ran once over several inputs. */
+  readonly onPass: (pass: ForwardPass) => void;
+  /** The handler has counted a job's tokens. */
+  readonly onTokens: (job: Job, tokens: number) => void;
   /** A job has left its worker: its answer, its stream's end or its failure is complete. */
   readonly onDone: (job: Job, inferenceMs: number | undefined) => void;
   /** A worker died with these jobs in its hands. None of them has an answer yet. */
@@ -37,13 +47,19 @@ export interface Pool {
   readonly readyCount: number;
   readonly hasIdle: boolean;
   /** Starts the workers; settles with the first that is ready, or rejects when none can be. */
-  start(): Promise<ModelDescription>;
+  start(): Promise<ReadyWorker>;
   /** Gives a batch to an idle worker; there must be one. */
-  dispatch(batch: readonly Job[]): void;
+  dispatch(batch: readonly Job[], maxPaddedTokens: number): void;
   /** Tells the job's worker that nobody waits for it any more. */
   cancel(job: Job, reason: "deadline" | "client"): void;
   /** Ends all workers, busy ones too. */
   stop(): Promise<void>;
+}
+
+/** What a worker says of its model once it is ready. */
+export interface ReadyWorker {
+  readonly description: ModelDescription;
+  readonly batching: Batching;
 }
 
 /** A handler that still computes this long after its job's deadline hangs, and its worker is replaced. */
@@ -69,6 +85,7 @@ interface HeldJob {
 interface Slot {
   process: WorkerProcess | undefined;
   state: "starting" | "ready" | "gone";
+  batching: Batching;
   readonly held: Map<number, HeldJob>;
   /** Deaths since the last answer. */
   readonly deathsMs: number[];
@@ -81,6 +98,8 @@ export function createPool({
   size,
   start,
   onIdle,
+  onPass,
+  onTokens,
   onDone,
   onLost,
   onGivenUp,
@@ -91,14 +110,14 @@ export function createPool({
     process: undefined,
     state: "gone",
     held: new Map(),
+    batching: ONE_BY_ONE,
     deathsMs: [],
     failedStartsMs: [],
   }));
-  let batchCount = 0;
   let isStopping = false;
   let hasBeenReady = false;
   let firstStart: {
-    resolve: (description: ModelDescription) => void;
+    resolve: (ready: ReadyWorker) => void;
     reject: (error: RuntimeError) => void;
   };
 
@@ -107,14 +126,16 @@ export function createPool({
     const worker = start((message) => receive(slot, message));
     slot.process = worker;
     worker.ready.then(
-      ({ description, loadMs }) => {
+      ({ description, batching, loadMs }) => {
         slot.state = "ready";
+        slot.batching = batching;
         hasBeenReady = true;
         log.debug("A worker is ready", { worker: worker.pid, loadMs: Math.round(loadMs) });
-        firstStart.resolve(description);
+        firstStart.resolve({ description, batching });
         onIdle();
       },
       (error: RuntimeError) => {
+        if (isStopping) return;
         // A handler that cannot load at all will not load the next time either.
         if (!hasBeenReady && error.code !== "WORKER_DIED") giveUp(error);
         else log.error(error.message);
@@ -196,32 +217,15 @@ export function createPool({
   }
 
   function receive(slot: Slot, message: WorkMessage): void {
+    if (message.type === "results") {
+      for (const pass of message.passes) onPass(pass);
+      for (const answer of message.answers) settle(slot, answer);
+      return;
+    }
     const held = slot.held.get(message.jobId);
     if (held === undefined) return; // a handler that writes to the channel itself
     const { job } = held;
     switch (message.type) {
-      case "result": {
-        if (held.stream !== undefined) return;
-        slot.deathsMs.length = 0;
-        const timings = {
-          queueMs: held.dispatchedAtMs - job.enqueuedAtMs,
-          inferenceMs: message.inferenceMs,
-        };
-        const { result } = message;
-        if (result.kind === "error") {
-          const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
-          if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
-          job.settle(fromPlainError(result.error));
-        } else if (result.kind === "stream") {
-          held.stream = openStream(slot, job);
-          job.settle({ output: { kind: "stream", chunks: held.stream.chunks }, timings });
-          return; // the worker is busy until `end`
-        } else {
-          job.settle({ output: result satisfies InferenceOutput, timings });
-        }
-        release(slot, held, message.inferenceMs);
-        break;
-      }
       case "chunk":
         held.stream?.push(message.value);
         break;
@@ -231,6 +235,27 @@ export function createPool({
         release(slot, held, undefined);
         break;
     }
+  }
+
+  function settle(slot: Slot, { jobId, result, inferenceMs, tokens }: JobAnswer): void {
+    const held = slot.held.get(jobId);
+    if (held === undefined || held.stream !== undefined) return;
+    const { job } = held;
+    slot.deathsMs.length = 0;
+    if (tokens !== undefined) onTokens(job, tokens);
+    const timings = { queueMs: held.dispatchedAtMs - job.enqueuedAtMs, inferenceMs };
+    if (result.kind === "error") {
+      const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
+      if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
+      job.settle(fromPlainError(result.error));
+    } else if (result.kind === "stream") {
+      held.stream = openStream(slot, job);
+      job.settle({ output: { kind: "stream", chunks: held.stream.chunks }, timings });
+      return; // the worker is busy until `end`
+    } else {
+      job.settle({ output: result satisfies InferenceOutput, timings });
+    }
+    release(slot, held, inferenceMs);
   }
 
   function openStream(slot: Slot, job: Job): ChunkStream {
@@ -244,7 +269,7 @@ export function createPool({
     clearTimeout(held.hangTimer);
     slot.held.delete(held.job.id);
     onDone(held.job, inferenceMs);
-    if (slot.held.size === 0) onIdle();
+    if (isIdle(slot)) onIdle();
   }
 
   function cancel(job: Job, reason: "deadline" | "client"): void {
@@ -285,12 +310,13 @@ export function createPool({
         for (const slot of slots) startSlot(slot);
       });
     },
-    dispatch(batch) {
+    dispatch(batch, maxPaddedTokens) {
       const slot = slots.find(isIdle);
       if (slot?.process === undefined) throw new TypeError("dispatch() needs an idle worker");
-      for (const job of batch) slot.held.set(job.id, { job, dispatchedAtMs: now() });
+      const dispatchedAtMs = now();
+      for (const job of batch) slot.held.set(job.id, { job, dispatchedAtMs });
       const jobs = batch.map(({ id, request }) => ({ jobId: id, request }));
-      slot.process.send({ type: "predict", batchId: ++batchCount, jobs } satisfies ToWorker);
+      slot.process.send({ type: "predict", jobs, maxPaddedTokens });
     },
     cancel,
     async stop() {
@@ -301,6 +327,8 @@ export function createPool({
   };
 }
 
-function isIdle(slot: Slot): boolean {
-  return slot.state === "ready" && slot.held.size === 0;
+/** Whether it can take work: a batch when it holds none, or one request more than it works on. */
+function isIdle({ state, held, batching }: Slot): boolean {
+  if (state !== "ready") return false;
+  return held.size < (batching.kind === "batch" ? 1 : batching.concurrency);
 }

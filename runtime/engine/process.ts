@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { fromPlainError, RuntimeError } from "../errors.ts";
-import type { LoadOptions, ModelDescription } from "../inference.ts";
+import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
 import { isFromWorker, type FromWorker, type ToWorker } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
 
@@ -17,12 +17,19 @@ import type { Log } from "../observe/log.ts";
 export type ExitReason = string;
 
 /** What a child says while it works; loading and logging are dealt with here. */
-export type WorkMessage = Extract<FromWorker, { type: "result" | "chunk" | "end" }>;
+export type WorkMessage = Extract<FromWorker, { type: "results" | "chunk" | "end" }>;
+
+/** What a child says when it is ready. */
+export interface Loaded {
+  readonly description: ModelDescription;
+  readonly batching: Batching;
+  readonly loadMs: number;
+}
 
 export interface WorkerProcess {
   readonly pid: number | undefined;
   /** Settles once: the model's description, or a `RuntimeError` when loading failed, took too long or the child died. */
-  readonly ready: Promise<{ readonly description: ModelDescription; readonly loadMs: number }>;
+  readonly ready: Promise<Loaded>;
   /** Settles once, when the child is gone. Never rejects. */
   readonly exited: Promise<ExitReason>;
   send(message: ToWorker): void;
@@ -74,54 +81,52 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
     });
   });
 
-  const ready = new Promise<{ description: ModelDescription; loadMs: number }>(
-    (resolve, reject) => {
-      const timer = setTimeout(() => {
-        const seconds = Math.round(startupTimeoutMs / 1000);
-        reject(
-          new RuntimeError(
-            "HANDLER_INVALID",
-            `Cannot load the model: it took longer than the ${seconds} s of --startup-timeout`,
-          ),
-        );
-        child.kill("SIGKILL");
-      }, startupTimeoutMs);
-      void exited.then((reason) => {
-        clearTimeout(timer);
-        reject(
-          new RuntimeError(
-            "WORKER_DIED",
-            `Cannot load the model: the worker ended with ${reason} while it was loading`,
-          ),
-        );
-      });
-      child.on("message", (message: unknown) => {
-        if (!isFromWorker(message)) {
-          workerLog.debug("A handler sent a message of its own on the channel; it is ignored");
-          return;
-        }
-        switch (message.type) {
-          case "ready":
-            clearTimeout(timer);
-            resolve(message);
-            break;
-          case "failed":
-            clearTimeout(timer);
-            if (message.error.stack !== undefined) workerLog.debug(message.error.stack);
-            reject(fromPlainError(message.error));
-            break;
-          case "log":
-            workerLog[message.level](message.message, message.fields);
-            break;
-          case "result":
-          case "chunk":
-          case "end":
-            onMessage(message);
-            break;
-        }
-      });
-    },
-  );
+  const ready = new Promise<Loaded>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const seconds = Math.round(startupTimeoutMs / 1000);
+      reject(
+        new RuntimeError(
+          "HANDLER_INVALID",
+          `Cannot load the model: it took longer than the ${seconds} s of --startup-timeout`,
+        ),
+      );
+      child.kill("SIGKILL");
+    }, startupTimeoutMs);
+    void exited.then((reason) => {
+      clearTimeout(timer);
+      reject(
+        new RuntimeError(
+          "WORKER_DIED",
+          `Cannot load the model: the worker ended with ${reason} while it was loading`,
+        ),
+      );
+    });
+    child.on("message", (message: unknown) => {
+      if (!isFromWorker(message)) {
+        workerLog.debug("A handler sent a message of its own on the channel; it is ignored");
+        return;
+      }
+      switch (message.type) {
+        case "ready":
+          clearTimeout(timer);
+          resolve(message);
+          break;
+        case "failed":
+          clearTimeout(timer);
+          if (message.error.stack !== undefined) workerLog.debug(message.error.stack);
+          reject(fromPlainError(message.error));
+          break;
+        case "log":
+          workerLog[message.level](message.message, message.fields);
+          break;
+        case "results":
+        case "chunk":
+        case "end":
+          onMessage(message);
+          break;
+      }
+    });
+  });
   ready.catch(() => undefined); // a caller that already left must not make this an unhandled rejection
 
   function send(message: ToWorker): void {

@@ -16,6 +16,12 @@ export interface Job {
   /** On the engine's clock, in milliseconds; `Infinity` where the request has no deadline. */
   readonly deadlineAtMs: number;
   readonly enqueuedAtMs: number;
+  /** Characters of its text; what `tokens` was predicted from. */
+  readonly characters: number;
+  /** How long its input is, in tokens; predicted. */
+  readonly tokens: number;
+  /** Its share of a place in the queue: less than 1 for a part of a list. */
+  readonly places: number;
   /** How many workers died with this job in their hands. */
   deaths: number;
   /** Whether somebody already has the answer. */
@@ -31,26 +37,71 @@ export interface JobQueue {
   push(job: Job): void;
   /** Puts a job back to where it came from: the front. */
   unshift(job: Job): void;
-  /** Takes that many from the front. */
-  take(count: number): readonly Job[];
+  /** Places taken: a list counts as one request, however many parts of it wait. */
+  readonly places: number;
+  /** Predicted tokens of all that waits. */
+  readonly tokens: number;
+  /** Takes the jobs that stand at these indices. */
+  take(indices: readonly number[]): readonly Job[];
+  /** Takes everything. */
+  clear(): readonly Job[];
   /** Takes this one out, wherever it stands; false when it no longer waits. */
   remove(job: Job): boolean;
 }
 
 export function createQueue(): JobQueue {
-  const jobs: Job[] = [];
+  let jobs: Job[] = [];
+  let places = 0;
+  let tokens = 0;
+
+  function count(job: Job, sign: 1 | -1): void {
+    places += sign * job.places;
+    tokens += sign * job.tokens;
+  }
+
   return {
     get size() {
       return jobs.length;
     },
-    jobs,
-    push: (job) => void jobs.push(job),
-    unshift: (job) => void jobs.unshift(job),
-    take: (count) => jobs.splice(0, count),
+    get jobs() {
+      return jobs;
+    },
+    get places() {
+      // Thirds do not add up to one in binary; a queue that is empty is empty.
+      return jobs.length === 0 ? 0 : places;
+    },
+    get tokens() {
+      return tokens;
+    },
+    push(job) {
+      jobs.push(job);
+      count(job, 1);
+    },
+    unshift(job) {
+      jobs.unshift(job);
+      count(job, 1);
+    },
+    take(indices) {
+      const taken = indices.flatMap((index) => jobs[index] ?? []);
+      const gone = new Set(taken);
+      if (indices.length === 1 && indices[0] === 0) jobs.shift();
+      else jobs = jobs.filter((job) => !gone.has(job));
+      for (const job of taken) count(job, -1);
+      if (jobs.length === 0) places = 0;
+      return taken;
+    },
+    clear() {
+      const all = jobs;
+      jobs = [];
+      places = 0;
+      tokens = 0;
+      return all;
+    },
     remove(job) {
       const index = jobs.indexOf(job);
       if (index === -1) return false;
       jobs.splice(index, 1);
+      count(job, -1);
       return true;
     },
   };

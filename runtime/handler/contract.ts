@@ -4,7 +4,7 @@
  * `index.ts` re-exports the author's half of this file as hubserve's public types. It names no vendor and runs no
  * code, so a handler may import it freely.
  */
-import type { InferenceRequest, ModelDescription } from "../inference.ts";
+import type { Batching, ForwardPass, InferenceRequest, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 
 export type { LoadOptions } from "../inference.ts";
@@ -38,21 +38,64 @@ export interface EndpointHandler {
   /** Awaited before the model is ready. */
   load?(): Promise<void> | void;
   call(data: HandlerData, context: CallContext): unknown;
+  /**
+   * Optional: answers several requests at once. Returns one result per item, in order; an `Error` in a place fails that
+   * item alone. When it throws, the batch is halved until the item at fault is found.
+   */
+  callBatch?(items: HandlerData[], context: BatchContext): unknown;
   /** Awaited before the process ends. */
   dispose?(): Promise<void> | void;
+}
+
+/** What surrounds one batch: the members' contexts, and what they share. */
+export interface BatchContext {
+  /** Aborted when nobody waits for any member any more. */
+  readonly signal: AbortSignal;
+  /** Each member's own context, in the order of the items. */
+  readonly members: readonly CallContext[];
+  readonly log: Log;
 }
 
 export interface EndpointHandlerClass {
   /** @param path The folder that holds the model: the repository, or its `model/` folder. */
   new (path: string): EndpointHandler;
+  /**
+   * Requests that one worker may answer at the same time; 1 unless said otherwise. For handlers that mostly wait, for
+   * another service say.
+   */
+  readonly concurrency?: number;
+}
+
+/** One member of a batch. */
+export interface BatchMember {
+  readonly request: InferenceRequest;
+  readonly context: CallContext;
+}
+
+/** What became of one member. */
+export type MemberOutcome =
+  | { readonly value: unknown; readonly tokens?: number }
+  | { readonly error: unknown };
+
+export interface BatchHooks {
+  /** Called exactly once for each member, as soon as its outcome is known. */
+  readonly onOutcome: (index: number, outcome: MemberOutcome) => void;
+  /** Called after each run of the model. */
+  readonly onPass: (pass: ForwardPass) => void;
+  /** The most tokens of one run, padding included. */
+  readonly maxPaddedTokens: number;
 }
 
 /** A handler that is ready to answer, custom or default: all that `worker.ts` and `harness.ts` see. */
 export interface LoadedHandler {
   readonly description: ModelDescription;
+  /** How it takes work; one request after the other where absent. */
+  readonly batching?: Batching;
   /** The repository's own files that make up a custom handler, absolute: what `--watch` watches. */
   readonly files?: readonly string[];
   /** Answers one request. Whatever it throws belongs to that request alone. */
   call(request: InferenceRequest, context: CallContext): Promise<unknown>;
+  /** Answers several requests at once; there where `batching.kind` is `"batch"`. Never rejects. */
+  callBatch?(members: readonly BatchMember[], hooks: BatchHooks): Promise<void>;
   dispose(): Promise<void>;
 }

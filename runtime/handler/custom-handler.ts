@@ -6,6 +6,8 @@ import type { InferenceRequest, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import { compileHandler, type CompiledHandler } from "./bundle.ts";
 import type {
+  BatchHooks,
+  BatchMember,
   CallContext,
   EndpointHandler,
   EndpointHandlerClass,
@@ -14,6 +16,7 @@ import type {
 } from "./contract.ts";
 import { toHandlerData } from "./custom-data.ts";
 import { toLoadError, WANTED_SHAPE } from "./custom-failure.ts";
+import { callBatchSafely } from "./custom-batch.ts";
 import { toHandlerError } from "./custom-message.ts";
 
 /** The names under which the class may be exported; the second is Hugging Face's older one. */
@@ -65,10 +68,20 @@ export async function loadCustomHandler(
     ...(task !== undefined && { task }),
     notes: [{ level: "info", text: `Found ${file} with ${name}` }],
   };
+  const takesBatches = typeof instance.callBatch === "function";
   return {
     description,
+    batching: {
+      kind: takesBatches ? "batch" : "single",
+      concurrency: readConcurrency(Handler, file),
+      splitsLists: false,
+    },
     files: compiled.files,
     call: (request, context) => callSafely(instance, request, context),
+    ...(takesBatches && {
+      callBatch: (members: readonly BatchMember[], hooks: BatchHooks) =>
+        callBatchSafely(instance, members, hooks, log),
+    }),
     dispose: async () => await instance.dispose?.(),
   };
 }
@@ -144,6 +157,13 @@ async function instantiate(
   } catch (error) {
     throw toLoadError(error, "its constructor", repository);
   }
+}
+
+/** @throws `HANDLER_INVALID` when `static concurrency` is no whole number of at least 1. */
+function readConcurrency({ concurrency = 1 }: EndpointHandlerClass, file: string): number {
+  if (Number.isInteger(concurrency) && concurrency >= 1) return concurrency;
+  const text = `static concurrency in ${file} is ${String(concurrency)}; wanted a whole number of at least 1`;
+  throw new RuntimeError("HANDLER_INVALID", `Cannot load the handler: ${text}`);
 }
 
 async function callSafely(

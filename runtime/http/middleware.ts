@@ -32,17 +32,21 @@ export function shared(models: Models, log: Log): MiddlewareHandler<AppEnv> {
   });
 }
 
+/** How long a client wants to wait at the most, in milliseconds; the server's own limit stays above it. */
+const TIMEOUT_HEADER = "x-request-timeout-ms";
+
 /**
- * Joins the client's signal with a deadline.
+ * Joins the client's signal with a deadline: the server's, or the client's own where that is sooner.
  *
  * An own timer instead of `AbortSignal.timeout`, which keeps every request alive in memory until its deadline.
  */
 export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
+    const limitMs = Math.min(timeoutMs, readTimeout(c.req.header(TIMEOUT_HEADER)));
     const controller = new AbortController();
     const timer = setTimeout(() => {
       controller.abort(new DOMException("The request's deadline has passed", "TimeoutError"));
-    }, timeoutMs);
+    }, limitMs);
     const client = c.req.raw.signal;
     const leave = (): void =>
       controller.abort(new DOMException("The client has left", "AbortError"));
@@ -54,7 +58,7 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
       clearTimeout(timer);
       client.removeEventListener("abort", leave);
     };
-    c.set("waiting", { signal: controller.signal, deadlineAtMs: now() + timeoutMs });
+    c.set("waiting", { signal: controller.signal, deadlineAtMs: now() + limitMs });
     c.set("keepWaiting", () => void (isKept = true));
     c.set("stopWaiting", stopWaiting);
     try {
@@ -63,6 +67,16 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
       if (!isKept) stopWaiting();
     }
   });
+}
+
+/** @throws RuntimeError `INVALID_INPUT` when it is no number of milliseconds. */
+function readTimeout(header: string | undefined): number {
+  if (header === undefined) return Infinity;
+  if (/^\d{1,12}$/.test(header.trim()) && Number(header) > 0) return Number(header);
+  throw new RuntimeError(
+    "INVALID_INPUT",
+    `Cannot read the header ${TIMEOUT_HEADER}: wanted a number of milliseconds`,
+  );
 }
 
 /** One line a request, without its body: failures as warnings, the rest only when debugging. */

@@ -11,7 +11,9 @@ import type { LoadOptions } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import type { Progress } from "../observe/progress.ts";
 import type { Dtype } from "../weights.ts";
+import { readModelConfig, type ModelConfigFile } from "./model-config.ts";
 import { parseReference, type Reference } from "./reference.ts";
+import { sizeOfWeights } from "./weights-size.ts";
 
 /** A repository that a handler can be loaded from. */
 export interface PreparedRepository {
@@ -20,6 +22,10 @@ export interface PreparedRepository {
   /** The commit, for a Hub repository. */
   readonly revision: string | undefined;
   readonly load: LoadOptions;
+  /** What `model-config.yaml` says, where there is one. */
+  readonly modelConfig: ModelConfigFile | undefined;
+  /** The size of the weights that will be loaded, in bytes; `undefined` where a handler brings its own. */
+  readonly weightsBytes: number | undefined;
 }
 
 /** What decides which repository is served, and with what; a `Config` fits. */
@@ -60,7 +66,10 @@ export interface PrepareOptions {
 /** Where Inference Endpoints mounts the repository. */
 const MOUNTED_REPOSITORY = "/repository";
 
-/** Finds or downloads the repository that `settings` name, and installs what its `requirements.json` asks for. */
+/**
+ * Finds or downloads the repository that `settings` name, reads its `model-config.yaml`, and installs what its
+ * `requirements.json` asks for.
+ */
 export async function prepareRepository({
   settings,
   signal,
@@ -76,6 +85,7 @@ export async function prepareRepository({
     onProgress,
     drawDownload,
   });
+  const modelConfig = readModelConfig(path, log);
   onProgress("Installing what requirements.json asks for");
   const { installRequirements } = await import("./requirements.ts");
   const dependencies = await installRequirements({
@@ -95,6 +105,9 @@ export async function prepareRepository({
       ...(settings.threads !== undefined && { intraOpThreads: settings.threads }),
       ...(dependencies !== undefined && { dependencies }),
     },
+    modelConfig,
+    // A handler of one's own may hold anything, and its author expects one instance unless told otherwise.
+    weightsBytes: hasOwnHandler(path) ? undefined : sizeOfWeights(path, settings.dtype),
   };
 }
 
@@ -151,6 +164,10 @@ async function locate(
 }
 
 const REPOSITORY_FILES = /^(?:handler\.(?:ts|js|mjs|py)|settings\.json|onnx|model|.+\.onnx)$/;
+
+function hasOwnHandler(path: string): boolean {
+  return readdirSync(path).some((file) => /^handler\.(?:ts|js|mjs)$/.test(file));
+}
 
 /** A folder that cannot be a repository is said so at once, before a child is started for it. */
 function assertRepository(path: string): void {

@@ -44,7 +44,11 @@ function requestOf(id: string): InferenceRequest {
 }
 
 function answer(worker: FakeWorker, jobId: number, value: string): void {
-  worker.says({ type: "result", jobId, result: { kind: "json", value }, inferenceMs: 5 });
+  worker.says({
+    type: "results",
+    answers: [{ jobId, result: { kind: "json", value }, inferenceMs: 5 }],
+    passes: [],
+  });
 }
 
 function useFakeTimers(t: TestContext): void {
@@ -139,7 +143,11 @@ test("the handler's error reaches the request that caused it, and the next one i
     message: "Handler failed: boom",
     stack: "at handler.ts:3",
   } as const;
-  worker().says({ type: "result", jobId: 1, result: { kind: "error", error }, inferenceMs: 1 });
+  worker().says({
+    type: "results",
+    answers: [{ jobId: 1, result: { kind: "error", error }, inferenceMs: 1 }],
+    passes: [],
+  });
   await assert.rejects(bad, { code: "HANDLER_FAILED", message: "Handler failed: boom" });
   answer(worker(), 2, "ok");
   await good;
@@ -261,7 +269,11 @@ test("two workers work at the same time", async () => {
 test("a stream settles with its first word, keeps its worker busy, and ends", async () => {
   const { ask, worker, engine } = await startEngine();
   const pending = ask();
-  worker().says({ type: "result", jobId: 1, result: { kind: "stream" }, inferenceMs: 1 });
+  worker().says({
+    type: "results",
+    answers: [{ jobId: 1, result: { kind: "stream" }, inferenceMs: 1 }],
+    passes: [],
+  });
   const { output } = await pending;
   assert.equal(output.kind, "stream");
   assert.equal(engine.running, 1);
@@ -282,7 +294,11 @@ test("a client that leaves in the middle of a stream stops the handler", async (
   const { ask, worker } = await startEngine();
   const client = new AbortController();
   const pending = ask("a", client.signal);
-  worker().says({ type: "result", jobId: 1, result: { kind: "stream" }, inferenceMs: 1 });
+  worker().says({
+    type: "results",
+    answers: [{ jobId: 1, result: { kind: "stream" }, inferenceMs: 1 }],
+    passes: [],
+  });
   await pending;
   client.abort();
   assert.deepEqual(worker().sent.at(-1), { type: "cancel", jobId: 1, reason: "client" });
@@ -297,7 +313,11 @@ test("a stream whose deadline passes ends with that error, and one whose worker 
     const client = new AbortController();
     const pending = ask("a", client.signal);
     const [jobId = 0] = worker().jobIds().slice(-1);
-    worker().says({ type: "result", jobId, result: { kind: "stream" }, inferenceMs: 1 });
+    worker().says({
+      type: "results",
+      answers: [{ jobId, result: { kind: "stream" }, inferenceMs: 1 }],
+      passes: [],
+    });
     const { output } = await pending;
     if (end === "deadline") {
       client.abort(new DOMException("late", "TimeoutError"));

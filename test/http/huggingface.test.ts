@@ -397,7 +397,7 @@ testDoor(
   "health, info and the front page tell what is served",
   { description: { task: "text-classification", dtype: "q8", modelType: "distilbert" } },
   async ({ request }) => {
-    for (const path of ["/health", "/ping", "/"]) {
+    for (const path of ["/health", "/health/ready", "/ping", "/"]) {
       const response = await request(path);
       assert.equal(response.status, 200, path);
       const body = (await response.json()) as Record<string, string>;
@@ -413,6 +413,7 @@ testDoor(
       model_pipeline_tag: "text-classification",
       handler: "handler.ts",
       status: "ready",
+      batching: { kind: "single", concurrency: 1 },
       server: "hubserve",
       version: "0.0.0",
     });
@@ -439,6 +440,7 @@ test("while the model starts, health and predictions are 503 and say what is goi
     model: "owner/name",
   });
   assert.equal((await app.request("/health", { method: "HEAD" })).status, 503);
+  assert.equal((await app.request("/health/live")).status, 200, "alive, though not ready");
   const predict = await app.request("/", post({ inputs: "a" }));
   assert.equal(predict.status, 503);
   assert.equal(predict.headers.get("retry-after"), "1");
@@ -545,3 +547,30 @@ test("a client that breaks off in the middle of its body is not the server's mis
   assert.equal(response.status, 499);
   assert.deepEqual(lines, []);
 });
+
+testDoor(
+  "a client may name a shorter deadline, and not a longer one",
+  {
+    requestTimeoutMs: 1000,
+    now: () => 0,
+    answer: (_request, { deadlineAtMs }) => ({ kind: "json", value: deadlineAtMs }),
+  },
+  async ({ request }) => {
+    for (const [header, expected] of [
+      ["250", 250],
+      ["99999", 1000],
+    ] as const) {
+      const response = await request(
+        "/",
+        post({ inputs: "a" }, { "x-request-timeout-ms": header }),
+      );
+      assert.equal(await response.json(), expected);
+    }
+    const wrong = await request("/", post({ inputs: "a" }, { "x-request-timeout-ms": "soon" }));
+    assert.equal(wrong.status, 400);
+    assert.match(
+      (await errorOf(wrong)).error,
+      /x-request-timeout-ms: wanted a number of milliseconds$/,
+    );
+  },
+);

@@ -15,9 +15,11 @@ before(async () => {
       "serve",
       ODD_JOBS,
       "--request-timeout",
-      "2s",
+      "6s",
       "--job-queue-size",
       "3",
+      "--workers",
+      "1",
       "--log-level",
       "debug",
     ],
@@ -159,12 +161,17 @@ test("a client that leaves in the middle of an endless stream ends the handler's
 
 test("requests beyond the queue get a 429 with Retry-After, and the others their answers", async () => {
   const answers = await Promise.all(
-    Array.from({ length: 10 }, () => server.post({ do: "sleep", ms: 150 })),
+    Array.from({ length: 10 }, () => server.post({ do: "sleep", ms: 500 })),
   );
   const statuses = answers.map(({ status }) => status);
-  assert.equal(statuses.filter((status) => status === 200).length, 4, statuses.join(" "));
   const refused = answers.filter(({ status }) => status === 429);
-  assert.equal(refused.length, 6, statuses.join(" "));
+  // One runs and three wait; on a slow machine the first may be done before the last one comes.
+  assert.ok(refused.length >= 3 && refused.length <= 6, statuses.join(" "));
+  assert.equal(
+    statuses.filter((status) => status === 200).length,
+    10 - refused.length,
+    statuses.join(" "),
+  );
   for (const response of refused)
     assert.match(response.headers.get("retry-after") ?? "", /^[1-9]\d*$/);
 });
@@ -187,6 +194,7 @@ for (const [how, reason] of [
 }
 
 test("a handler in an endless loop has its worker replaced; health answers all the while", async () => {
+  await echo(); // the worker that the test before killed is back
   const looping = server.post({ do: "loop" });
   const health = await fetch(`${server.url}/health`);
   assert.equal(health.status, 200);
@@ -205,9 +213,9 @@ test("the process survived all of this", async () => {
 });
 
 test("on SIGTERM the running request is answered and the program exits with 0", async () => {
-  await using server = await startHubserve({ args: [ODD_JOBS] });
+  await using server = await startHubserve({ args: [ODD_JOBS, "--workers", "1"] });
   await server.line(/Ready after/);
-  const running = server.post({ do: "sleep", ms: 700 });
+  const running = server.post({ do: "sleep", ms: 2000 });
   await server.line(/asleep/);
   server.kill("SIGTERM");
   await server.line(/Shutting down: 1 requests run, 0 wait/);
@@ -216,7 +224,9 @@ test("on SIGTERM the running request is answered and the program exits with 0", 
 });
 
 test("during the drain delay health says 503 and requests are still answered", async () => {
-  await using server = await startHubserve({ args: [ODD_JOBS, "--drain-delay", "1s"] });
+  await using server = await startHubserve({
+    args: [ODD_JOBS, "--workers", "1", "--drain-delay", "1s"],
+  });
   await server.line(/Ready after/);
   server.kill("SIGTERM");
   await server.line(/Shutting down/);

@@ -5,12 +5,14 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Engine, Waiting } from "../../runtime/engine/engine.ts";
+import { createCostModel } from "../../runtime/engine/cost-model.ts";
 import { createModels, type Models } from "../../runtime/engine/models.ts";
 import { createApp, type AppOptions } from "../../runtime/http/app.ts";
-import type {
-  InferenceOutput,
-  InferenceRequest,
-  ModelDescription,
+import {
+  ONE_BY_ONE,
+  type InferenceOutput,
+  type InferenceRequest,
+  type ModelDescription,
 } from "../../runtime/inference.ts";
 import { silentLog } from "../../runtime/observe/log.ts";
 
@@ -91,6 +93,7 @@ export function readyModels(
     state: "ready",
     waiting: 0,
     running: 0,
+    batching: { ...ONE_BY_ONE, cost: createCostModel().snapshot() },
     now: () => performance.now(),
     start: () => Promise.reject(new TypeError("already started")),
     submit: async (request, waiting) => ({

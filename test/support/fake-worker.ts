@@ -1,16 +1,16 @@
 /**
  * A worker process without a process: the test plays the child. It sees what the parent sends and answers by hand.
  */
-import type { ModelDescription } from "../../runtime/inference.ts";
+import { ONE_BY_ONE, type Batching, type ModelDescription } from "../../runtime/inference.ts";
 import type { ToWorker } from "../../runtime/messages.ts";
-import type { WorkerProcess, WorkMessage } from "../../runtime/engine/process.ts";
+import type { Loaded, WorkerProcess, WorkMessage } from "../../runtime/engine/process.ts";
 import type { RuntimeError } from "../../runtime/errors.ts";
 
 export interface FakeWorker {
   readonly process: WorkerProcess;
   readonly sent: ToWorker[];
   readonly wasKilled: () => boolean;
-  ready(): Promise<void>;
+  ready(batching?: Batching): Promise<void>;
   fails(error: RuntimeError): Promise<void>;
   says(message: WorkMessage): void;
   dies(reason?: string): Promise<void>;
@@ -37,7 +37,7 @@ export function fakeWorkers(): {
 }
 
 function createFakeWorker(onMessage: (message: WorkMessage) => void): FakeWorker {
-  const ready = withResolvers<{ description: ModelDescription; loadMs: number }>();
+  const ready = withResolvers<Loaded>();
   const exited = withResolvers<string>();
   const sent: ToWorker[] = [];
   let wasKilled = false;
@@ -58,8 +58,8 @@ function createFakeWorker(onMessage: (message: WorkMessage) => void): FakeWorker
         exited.resolve("signal SIGKILL");
       },
     },
-    async ready() {
-      ready.resolve({ description: DESCRIPTION, loadMs: 1 });
+    async ready(batching = ONE_BY_ONE) {
+      ready.resolve({ description: DESCRIPTION, batching, loadMs: 1 });
       await settle();
     },
     async fails(error) {

@@ -19,6 +19,7 @@ import { z } from "zod";
 import type { InferenceRequest } from "../../inference.ts";
 import { openEmbedder, type Embedder, type EmbedderItem, type Reduction } from "./embedder.ts";
 import {
+  inputName,
   invalidInput,
   MaxLengthParameter,
   readInputs,
@@ -71,6 +72,7 @@ const ROOT_OPTIONS = [
 export const featureExtraction: Task = {
   name: "feature-extraction",
   aliases: ["embeddings"],
+  answersListsByElement: true,
   async open(model) {
     return openFeatureExtraction(await openEmbedder(model, "feature-extraction"));
   },
@@ -123,7 +125,7 @@ function openFeatureExtraction(
             parameters.truncate === false ? "none" : (parameters.truncation ?? "longest_first"),
           maxTokens: parameters.max_length,
           side: parameters.truncation_direction,
-          refusal: `Cannot ${ACTION}: "inputs${isList ? `[${index}]` : ""}"`,
+          refusal: `Cannot ${ACTION}: "${inputName(request, index)}"`,
         }),
       );
       const isPooled = reduction !== "tokens";

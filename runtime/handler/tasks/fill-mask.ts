@@ -20,6 +20,7 @@ import type { Log } from "../../observe/log.ts";
 import { loadEncoder, rowOf, type Encoder } from "../model-encoder.ts";
 import type { Encoding } from "../model-truncation.ts";
 import {
+  inputName,
   invalidInput,
   MaxLengthParameter,
   readInputs,
@@ -57,6 +58,7 @@ export type FillMaskParameters = z.infer<typeof FillMaskParameters>;
 export const fillMask: Task = {
   name: "fill-mask",
   aliases: [],
+  answersListsByElement: true,
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForMaskedLM);
     const output = findOutput(encoder, model, "fill-mask", ["logits"], 3);
@@ -78,7 +80,8 @@ interface MaskedItem extends Item {
 }
 
 interface State {
-  readonly isList: boolean;
+  /** Whether the answer is the one text's own, not a list of answers. */
+  readonly isAlone: boolean;
   readonly topK: number;
   /** The ids to choose among. */
   readonly targets: readonly number[] | undefined;
@@ -134,11 +137,12 @@ function openFillMask(
       const parameters = readParameters(FillMaskParameters, request.data["parameters"], ACTION);
       const isList = Array.isArray(inputs);
       const items = (isList ? inputs : [inputs]).map((text, index) =>
-        toItem(text, isList ? `inputs[${index}]` : "inputs", parameters),
+        toItem(text, inputName(request, index), parameters),
       );
       const targets = parameters.targets ?? undefined;
       const state = {
-        isList,
+        // Python answers a list of one like the text alone; a part of a longer list stays a list.
+        isAlone: !isList || (inputs.length === 1 && request.part === undefined),
         topK: parameters.top_k,
         targets: targets === undefined ? undefined : targetIds(encoder, [targets].flat(), log),
         items,
@@ -156,7 +160,7 @@ function openFillMask(
       );
     },
 
-    postprocess({ isList, topK, targets, items }, results) {
+    postprocess({ isAlone, topK, targets, items }, results) {
       const answers = items.map((item, index) => {
         const lists = (results[index] ?? []).map((logits, m) => {
           const probabilities = softmax(logits); // [V]
@@ -167,7 +171,7 @@ function openFillMask(
         });
         return lists.length === 1 ? (lists[0] ?? []) : lists;
       });
-      return isList && answers.length !== 1 ? answers : (answers[0] ?? []);
+      return isAlone ? (answers[0] ?? []) : answers;
     },
 
     dispose: () => encoder.dispose(),

@@ -34,7 +34,19 @@ export function readInputs<S extends z.ZodType>(
   if (result.success) return result.data;
   const { path, wanted } = deepestIssue(result.error.issues);
   const found = kindOf(valueAt(value, path));
-  throw invalidInput(action, `"${nameOf("inputs", path)}" is ${found}, wanted ${wanted}`);
+  const [first, ...deeper] = path;
+  const sentPath = typeof first === "number" ? [placeOf(request, first), ...deeper] : path;
+  throw invalidInput(action, `"${nameOf("inputs", sentPath)}" is ${found}, wanted ${wanted}`);
+}
+
+/** Where the client wrote that element: the engine hands over a list one element at a time. */
+function placeOf({ part }: InferenceRequest, index: number): number {
+  return part === undefined ? index : part.index;
+}
+
+/** What to call an input in a sentence: `inputs`, or `inputs[2]` for an element of a list. */
+export function inputName(request: InferenceRequest, index: number): string {
+  return Array.isArray(request.data["inputs"]) ? `inputs[${placeOf(request, index)}]` : "inputs";
 }
 
 /**

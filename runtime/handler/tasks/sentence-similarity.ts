@@ -41,6 +41,7 @@ export type SentenceSimilarityParameters = z.infer<typeof SentenceSimilarityPara
 export const sentenceSimilarity: Task = {
   name: "sentence-similarity",
   aliases: [],
+  answersListsByElement: false,
   async open(model) {
     return openSentenceSimilarity(await openEmbedder(model, "sentence-similarity"));
   },

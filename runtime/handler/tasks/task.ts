@@ -3,7 +3,7 @@
  *
  * An open task answers in three steps, so that the items of one request, or of several, can share a forward pass:
  * `preprocess` makes items, `inference` answers any mixture of items, `postprocess` makes one request's answer of its
- * items' results. `../default.ts` joins the steps and chooses which items go together.
+ * items' results. `../batch-answer.ts` joins the steps and chooses which items go together.
  */
 import type { InferenceRequest, JsonValue } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
@@ -56,6 +56,8 @@ export interface Task {
   readonly name: string;
   /** Other names that mean the same. */
   readonly aliases: readonly string[];
+  /** Whether the answer to a list of inputs is the list of its elements' answers, so that a list may be split. */
+  readonly answersListsByElement: boolean;
   /** @throws `MODEL_INVALID` when the model's files cannot be loaded, or answer something else. */
   open(model: TaskModel): Promise<OpenTask>;
 }

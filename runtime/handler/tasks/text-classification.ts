@@ -21,7 +21,13 @@ import { z } from "zod";
 import type { ModelConfig } from "../config.ts";
 import { loadEncoder, rowOf, type Encoder } from "../model-encoder.ts";
 import type { Encoding } from "../model-truncation.ts";
-import { MaxLengthParameter, readInputs, readParameters, TruncationParameter } from "./inputs.ts";
+import {
+  inputName,
+  MaxLengthParameter,
+  readInputs,
+  readParameters,
+  TruncationParameter,
+} from "./inputs.ts";
 import { findOutput } from "./outputs.ts";
 import { sigmoid, softmax, topIndices } from "./scores.ts";
 import type { Item, OpenTask, Task } from "./task.ts";
@@ -60,6 +66,7 @@ export type TextClassificationParameters = z.infer<typeof TextClassificationPara
 export const textClassification: Task = {
   name: "text-classification",
   aliases: ["sentiment-analysis"],
+  answersListsByElement: true,
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForSequenceClassification);
     const logits = findOutput(encoder, model, "text-classification", ["logits"], 2);
@@ -107,7 +114,7 @@ function openTextClassification(
           pair: text_pair ?? undefined,
           truncation: parameters.truncation ?? "longest_first",
           maxTokens: parameters.max_length,
-          refusal: `Cannot ${ACTION}: "inputs${isList ? `[${index}]` : ""}"`,
+          refusal: `Cannot ${ACTION}: "${inputName(request, index)}"`,
         });
         return { tokens: encoding.inputIds.length, encoding };
       });

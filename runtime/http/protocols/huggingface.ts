@@ -8,6 +8,7 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { isRuntimeError, RuntimeError, type ErrorCode } from "../../errors.ts";
+import type { Engine } from "../../engine/engine.ts";
 import type { ModelState } from "../../engine/models.ts";
 import type { InferenceRequest, JsonValue, Media } from "../../inference.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
@@ -50,6 +51,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTION: 500,
   REPOSITORY_NOT_FOUND: 500,
   REPOSITORY_FORBIDDEN: 500,
+  REPOSITORY_INVALID: 500,
   HUB_UNREACHABLE: 500,
   DOWNLOAD_FAILED: 500,
   REQUIREMENTS_FAILED: 500,
@@ -82,10 +84,13 @@ export function createHuggingFaceRoutes({
   for (const path of ["/", "/predict"]) {
     routes.post(path, (c) => predict(c, { dialect, maxBodyBytes }));
   }
-  for (const path of ["/health", "/ping"]) {
+  for (const path of ["/health", "/health/ready", "/ping"]) {
     routes.get(path, (c) => health(c));
     routes.all(path, onlyMethods("GET", "HEAD"));
   }
+  // Alive as long as this process answers: a model that starts, drains or has failed needs no restart of the parent.
+  routes.get("/health/live", (c) => c.json({ status: "live" }));
+  routes.all("/health/live", onlyMethods("GET", "HEAD"));
   routes.get("/", (c) => health(c, { info: "/info", predict: "POST /" }));
   routes.all("/", onlyMethods("GET", "HEAD", "POST"));
   routes.all("/predict", onlyMethods("POST"));
@@ -217,7 +222,7 @@ function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Res
 
 /** Text Generation Inference's names, which Hugging Face's clients show, with our own beside them. */
 function describe(c: AppContext, version: string): Record<string, JsonValue> {
-  const { name, revision, state, description } = c.var.models.find();
+  const { name, revision, state, description, batching } = c.var.models.find();
   return {
     model_id: name,
     model_sha: revision ?? null,
@@ -226,7 +231,21 @@ function describe(c: AppContext, version: string): Record<string, JsonValue> {
     model_pipeline_tag: description?.task ?? null,
     handler: description === undefined ? null : (description.handlerFile ?? "default"),
     status: state,
+    batching: batching === undefined ? null : describeBatching(batching),
     server: "hubserve",
     version,
+  };
+}
+
+/** How the model takes work, and what its runs were found to cost so far. */
+function describeBatching({ kind, concurrency, cost }: Engine["batching"]): JsonValue {
+  if (kind === "single") return { kind, concurrency };
+  return {
+    kind,
+    budget_tokens: cost.budgetTokens,
+    runs: cost.passes,
+    fixed_ms: Number(cost.fixedMs.toFixed(3)),
+    ms_per_token: Number(cost.perTokenMs.toFixed(4)),
+    characters_per_token: Number(cost.charactersPerToken.toFixed(2)),
   };
 }

@@ -1,0 +1,105 @@
+/**
+ * A custom handler's `callBatch`, made safe: one outcome per member, whatever it does.
+ *
+ * An `Error` in a place of the result fails that member alone. When the whole call throws, the batch is halved until
+ * the member at fault stands alone, so that one bad request does not fail its neighbours.
+ */
+import { RuntimeError } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import { countCharacters, guessTokens } from "../text-length.ts";
+import type { BatchHooks, BatchMember, EndpointHandler } from "./contract.ts";
+import { toHandlerData } from "./custom-data.ts";
+import { toHandlerError } from "./custom-message.ts";
+
+interface Numbered {
+  readonly index: number;
+  readonly member: BatchMember;
+}
+
+/** Answers each member once, through `hooks.onOutcome`. Never rejects. */
+export async function callBatchSafely(
+  instance: EndpointHandler,
+  members: readonly BatchMember[],
+  hooks: BatchHooks,
+  log: Log,
+): Promise<void> {
+  const numbered: Numbered[] = [];
+  for (const [index, member] of members.entries()) {
+    if (member.request.kind === "predict") numbered.push({ index, member });
+    else {
+      const text = "Cannot explain: the repository's own handler gives predictions only";
+      hooks.onOutcome(index, { error: new RuntimeError("INVALID_INPUT", text) });
+    }
+  }
+  await answer(instance, numbered, hooks, log);
+}
+
+async function answer(
+  instance: EndpointHandler,
+  all: readonly Numbered[],
+  hooks: BatchHooks,
+  log: Log,
+): Promise<void> {
+  const batch = all.filter(({ index, member }) => {
+    const { signal } = member.context;
+    if (signal.aborted) hooks.onOutcome(index, { error: toHandlerError(signal.reason, signal) });
+    return !signal.aborted;
+  });
+  if (batch.length === 0) return;
+  const contexts = batch.map(({ member }) => member.context);
+  const startedAtMs = performance.now();
+  let results: readonly unknown[];
+  try {
+    const items = batch.map(({ member }) => toHandlerData(member.request));
+    const returned: unknown = await instance.callBatch?.(items, {
+      signal: allAborted(contexts.map(({ signal }) => signal)),
+      members: contexts,
+      log,
+    });
+    results = assertResults(returned, batch.length);
+  } catch (error) {
+    const [first] = batch;
+    if (batch.length === 1 && first !== undefined) {
+      hooks.onOutcome(first.index, { error: toHandlerError(error, first.member.context.signal) });
+      return;
+    }
+    const half = Math.ceil(batch.length / 2);
+    await answer(instance, batch.slice(0, half), hooks, log);
+    await answer(instance, batch.slice(half), hooks, log);
+    return;
+  }
+  // How a custom handler tokenizes nobody knows; the engine guesses lengths in the same way.
+  const lengths = batch.map(({ member }) => guessTokens(countCharacters(member.request)));
+  hooks.onPass({
+    items: batch.length,
+    length: Math.max(...lengths),
+    tokens: lengths.reduce((sum, length) => sum + length, 0),
+    ms: performance.now() - startedAtMs,
+  });
+  for (const [position, { index, member }] of batch.entries()) {
+    const value = results[position];
+    if (value instanceof Error)
+      hooks.onOutcome(index, { error: toHandlerError(value, member.context.signal) });
+    else hooks.onOutcome(index, { value });
+  }
+}
+
+/** @throws RuntimeError when it is not one result for each item. */
+function assertResults(returned: unknown, wanted: number): readonly unknown[] {
+  if (Array.isArray(returned) && returned.length === wanted) return returned;
+  const found = Array.isArray(returned) ? `${returned.length} results` : `a ${typeof returned}`;
+  const text = `callBatch returned ${found}, wanted an array of ${wanted}, one result for each item`;
+  throw new RuntimeError("HANDLER_FAILED", `Handler failed: ${text}`);
+}
+
+/** A signal that fires when the last of `signals` has. */
+function allAborted(signals: readonly AbortSignal[]): AbortSignal {
+  const controller = new AbortController();
+  let left = signals.length;
+  for (const signal of signals) {
+    signal.addEventListener("abort", () => --left === 0 && controller.abort(signal.reason), {
+      once: true,
+    });
+  }
+  return controller.signal;
+}

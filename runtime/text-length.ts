@@ -1,0 +1,34 @@
+/**
+ * How much text a request asks the model to read: what its cost is predicted from before anybody has tokenized it.
+ */
+import type { InferenceRequest } from "./inference.ts";
+
+/** Strings below `inputs` are text; a long list of numbers is not walked to its end. */
+const MOST_VALUES = 10_000;
+
+/** Characters of all text in the request's inputs; 0 where there is none. */
+export function countCharacters({ data, media }: InferenceRequest): number {
+  if (media !== undefined) return 0;
+  const inputs = data["inputs"];
+  if (typeof inputs === "string") return inputs.length;
+  let characters = 0;
+  let left = MOST_VALUES;
+  const stack: unknown[] = [inputs];
+  while (stack.length > 0 && left-- > 0) {
+    const value = stack.pop();
+    if (typeof value === "string") characters += value.length;
+    else if (typeof value === "object" && value !== null)
+      for (const inner of Object.values(value)) stack.push(inner);
+  }
+  return characters;
+}
+
+/** English in word pieces; what other languages and vocabularies have is learned (`engine/cost-model.ts`). */
+export const CHARACTERS_PER_TOKEN = 4;
+/** `[CLS]` and `[SEP]`. */
+export const SPECIAL_TOKENS = 2;
+
+/** Tokens of a text of that many characters; at least 1. */
+export function guessTokens(characters: number, charactersPerToken = CHARACTERS_PER_TOKEN): number {
+  return Math.max(1, SPECIAL_TOKENS + Math.round(characters / Math.max(charactersPerToken, 1e-3)));
+}
