@@ -74,6 +74,8 @@ export type FromWorker =
       readonly type: "results";
       readonly answers: readonly JobAnswer[];
       readonly passes: readonly ForwardPass[];
+      /** The child's memory, now and then. */
+      readonly rssBytes?: number;
     }
   | { readonly type: "chunk"; readonly jobId: number; readonly value: JsonValue }
   | { readonly type: "end"; readonly jobId: number; readonly error?: WorkerError }

@@ -177,6 +177,8 @@ function describePlan({ minWorkers, maxWorkers, threads, why }: WorkerPlan): str
 function createModelEngine(load: LoadOptions, config: Config, plan: WorkerPlan, log: Log): Engine {
   return createEngine({
     workers: plan.minWorkers,
+    maxWorkers: plan.maxWorkers,
+    workerMaxRssBytes: config.workerMaxRssBytes,
     jobQueueSize: config.jobQueueSize,
     maxBatchSize: config.batchSize,
     maxBatchDelayMs: config.maxBatchDelayMs,

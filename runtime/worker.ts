@@ -171,6 +171,9 @@ function contextOf({ request }: JobMessage, { abort }: RunningJob): CallContext 
   };
 }
 
+/** How often the parent hears how much memory this process has. */
+const MEMORY_INTERVAL_MS = 1000;
+
 /**
  * Answers on their way to the parent. Those that become known in one turn go in one message, and they go before the
  * next run of the model, which holds the event loop.
@@ -183,13 +186,21 @@ function createOutbox(): {
   let answers: JobAnswer[] = [];
   let passes: ForwardPass[] = [];
   let isScheduled = false;
+  let measuredAtMs = -Infinity;
 
   function flush(): void {
     isScheduled = false;
     if (answers.length === 0 && passes.length === 0) return;
-    send({ type: "results", answers, passes });
+    send({ type: "results", answers, passes, ...memory() });
     answers = [];
     passes = [];
+  }
+  /** Reading it costs some ten microseconds, so it is not sent with every answer. */
+  function memory(): { rssBytes?: number } {
+    const nowMs = performance.now();
+    if (nowMs - measuredAtMs < MEMORY_INTERVAL_MS) return {};
+    measuredAtMs = nowMs;
+    return { rssBytes: process.memoryUsage.rss() };
   }
   function schedule(): void {
     if (isScheduled) return;

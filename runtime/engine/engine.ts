@@ -17,13 +17,20 @@ import type { Log } from "../observe/log.ts";
 import { POLICIES } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
 import { joinParts, splitList } from "./list-parts.ts";
+import { createLoadHistory } from "./load-history.ts";
 import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import { createQueue, type Job } from "./queue.ts";
+import { decideWorkers, SCALING_LIMITS } from "./scaling.ts";
 import { countCharacters } from "../text-length.ts";
 
 export interface EngineOptions {
+  /** Workers at the start, and the fewest. */
   readonly workers: number;
+  /** The most workers; as many as at the start where absent. */
+  readonly maxWorkers?: number | undefined;
+  /** A worker whose memory exceeds this is replaced, in bytes. */
+  readonly workerMaxRssBytes?: number | undefined;
   /** Requests that may wait while every worker is busy. */
   readonly jobQueueSize: number;
   /** The most requests, or elements of lists, of one batch; 1 means no batching. */
@@ -72,6 +79,9 @@ export interface Engine extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** How often the number of workers is thought over, in milliseconds. */
+const SCALE_EVERY_MS = 1000;
+
 /** A request that two workers died over fails: the third would die as well. */
 const MOST_DEATHS = 2;
 
@@ -86,6 +96,8 @@ const MOST_WAITING_TOKENS = 1_000_000;
 
 export function createEngine({
   workers,
+  maxWorkers = workers,
+  workerMaxRssBytes = Infinity,
   jobQueueSize,
   maxBatchSize = Infinity,
   maxBatchDelayMs = 0,
@@ -98,7 +110,10 @@ export function createEngine({
   const running = new Set<Job>();
   const drainWaiters: (() => void)[] = [];
   const cost: CostModel = createCostModel(threads);
+  const history = createLoadHistory(SCALE_EVERY_MS);
   let batching = ONE_BY_ONE;
+  let heartbeat: NodeJS.Timeout | undefined;
+  let lastChange = { ready: 0, atMs: now() };
   let jobCount = 0;
   let answers = 0;
   let meanInferenceMs = 0;
@@ -110,6 +125,7 @@ export function createEngine({
     start: startWorker,
     onIdle: schedule,
     onPass: (pass) => cost.observe(pass),
+    maxRssBytes: workerMaxRssBytes,
     onTokens: (job, tokens) => cost.observeText(job.characters, tokens),
     onDone: finish,
     onLost: takeBack,
@@ -133,7 +149,10 @@ export function createEngine({
         return;
       }
       const batch = queue.take(cut.take);
-      for (const job of batch) running.add(job);
+      for (const job of batch) {
+        running.add(job);
+        history.noteWait(now() - job.enqueuedAtMs);
+      }
       pool.dispatch(batch, budgetTokens);
     }
   }
@@ -148,6 +167,30 @@ export function createEngine({
       estimateMs: (items, length) => cost.estimateMs(items, length),
       isOpen: phase === "started",
     });
+  }
+
+  /** Once a second: looks at the load and asks for more or fewer workers. */
+  function scale(): void {
+    const nowMs = now();
+    const { readyCount: ready, startingCount: starting } = pool;
+    if (ready !== lastChange.ready) lastChange = { ready, atMs: nowMs };
+    history.sample(
+      ready > 0 && !pool.hasIdle,
+      queue.jobs.map(({ enqueuedAtMs }) => nowMs - enqueuedAtMs),
+    );
+    const { target } = decideWorkers(
+      {
+        ready,
+        starting,
+        ...history.read(),
+        meanRunMs: meanInferenceMs,
+        sinceChangeMs: nowMs - lastChange.atMs,
+      },
+      { ...SCALING_LIMITS, minWorkers: workers, maxWorkers },
+    );
+    if (target === ready + starting) return;
+    log.info(`Going from ${ready + starting} to ${target} workers`);
+    pool.resize(target);
   }
 
   function finish(job: Job, inferenceMs: number | undefined): void {
@@ -184,13 +227,17 @@ export function createEngine({
     for (const resolve of drainWaiters.splice(0)) resolve();
   }
 
+  function answering(): number {
+    return Math.max(1, pool.readyCount);
+  }
+
   /** How long a request that came now would wait, as far as is known. */
   function expectedWaitMs(): number {
     if (batching.kind === "single")
-      return (queue.size * meanInferenceMs) / (workers * batching.concurrency);
+      return (queue.size * meanInferenceMs) / (answering() * batching.concurrency);
     const { budgetTokens } = cost.snapshot();
     const perTokenMs = cost.estimateMs(1, budgetTokens) / budgetTokens;
-    return (queue.tokens * perTokenMs) / workers;
+    return (queue.tokens * perTokenMs) / answering();
   }
 
   function admit(tokens: number, deadlineAtMs: number): void {
@@ -298,6 +345,7 @@ export function createEngine({
       const ready = await pool.start();
       batching = ready.batching;
       phase = "started";
+      if (maxWorkers > workers) heartbeat = setInterval(scale, SCALE_EVERY_MS).unref();
       return ready.description;
     },
     async submit(request, waiting) {
@@ -318,6 +366,7 @@ export function createEngine({
     async close() {
       phase = "closed";
       clearTimeout(alarm);
+      clearInterval(heartbeat);
       for (const job of queue.clear()) {
         job.settle(
           new RuntimeError("NOT_READY", "Cannot answer the request: the server is shutting down"),

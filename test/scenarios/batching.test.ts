@@ -145,3 +145,34 @@ test("static concurrency lets a handler that waits answer several requests at on
   rmSync(folder, { recursive: true });
   assert.equal(Math.max(...most), 4);
 });
+
+test("a worker that leaks beyond --worker-max-rss is replaced between requests, and no request is lost", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hubserve-leak-"));
+  writeFileSync(
+    join(folder, "handler.ts"),
+    `const hoard: Buffer[] = [];
+     export class EndpointHandler {
+       call() {
+         hoard.push(Buffer.alloc(60e6, 1));
+         return process.pid;
+       }
+     }`,
+  );
+  await using server = await startHubserve({
+    args: [folder, "--workers", "1", "--worker-max-rss", "400MB"],
+  });
+  await server.line(/Ready after/);
+  const pids = new Set<number>();
+  let answered = 0;
+  for (let tries = 0; tries < 60 && pids.size < 2; tries++) {
+    const response = await server.post(tries);
+    assert.equal(response.status, 200);
+    pids.add(Number(await response.json()));
+    answered++;
+    // The parent hears of a child's memory once a second.
+    await new Promise((resolve) => setTimeout(resolve, 120));
+  }
+  rmSync(folder, { recursive: true });
+  assert.equal(pids.size, 2, `after ${answered} requests`);
+  await server.line(/A worker has grown to \d+ MB, more than --worker-max-rss/);
+});

@@ -1,0 +1,353 @@
+/**
+ * One place for a worker: the process that fills it, the jobs in its hands, and what follows when it dies.
+ *
+ * A slot starts its process anew when it ends, as `supervisor.ts` decides, and hands back the jobs that died with it.
+ * It can be retired: then it finishes what it holds and ends, for good or to begin afresh.
+ */
+import { fromPlainError, RuntimeError } from "../errors.ts";
+import {
+  ONE_BY_ONE,
+  type Batching,
+  type ForwardPass,
+  type InferenceOutput,
+  type ModelDescription,
+} from "../inference.ts";
+import type { JobAnswer } from "../messages.ts";
+import type { Log } from "../observe/log.ts";
+import type { WorkerProcess, WorkMessage } from "./process.ts";
+import type { Job } from "./queue.ts";
+import { createChunkStream, type ChunkStream } from "./stream.ts";
+import {
+  decideRestart,
+  RESTART_LIMITS,
+  type RestartDecision,
+  type RestartLimits,
+} from "./supervisor.ts";
+
+/** What a worker says of its model once it is ready. */
+export interface ReadyWorker {
+  readonly description: ModelDescription;
+  readonly batching: Batching;
+}
+
+export interface SlotOptions {
+  readonly start: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
+  readonly onReady: (ready: ReadyWorker) => void;
+  /** Loading failed for a reason of the handler's own. */
+  readonly onStartFailed: (error: RuntimeError) => void;
+  /** It has become able to take a batch. */
+  readonly onIdle: () => void;
+  /** The model ran once over several inputs. */
+  readonly onPass: (pass: ForwardPass) => void;
+  /** The handler has counted a job's tokens. */
+  readonly onTokens: (job: Job, tokens: number) => void;
+  /** A job has left: its answer, its stream's end or its failure is complete. */
+  readonly onDone: (job: Job, inferenceMs: number | undefined) => void;
+  /** The worker died with these jobs in its hands. None of them has an answer yet. */
+  readonly onLost: (jobs: readonly Job[], reason: string) => void;
+  /** It cannot be started any more. */
+  readonly onGivenUp: (error: RuntimeError) => void;
+  /** It was retired for good and is gone. */
+  readonly onGone: () => void;
+  /** Whether any worker of this pool has ever been ready: before that less patience is had. */
+  readonly hasBeenReady: () => boolean;
+  /** A worker whose memory exceeds this is replaced, in bytes. */
+  readonly maxRssBytes: number;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+export interface WorkerSlot {
+  readonly state: "starting" | "ready" | "retiring" | "gone";
+  readonly isIdle: boolean;
+  readonly heldCount: number;
+  holds(job: Job): boolean;
+  dispatch(batch: readonly Job[], maxPaddedTokens: number): void;
+  /** Tells the job's worker that nobody waits for it any more. */
+  cancel(job: Job, reason: "deadline" | "client"): void;
+  /** Finishes what it holds, then ends and does not come back. */
+  retire(): void;
+  /** Ends it, whatever it holds. */
+  stop(): Promise<void>;
+  kill(): void;
+}
+
+/** A handler that still computes this long after its job's deadline hangs, and its worker is replaced. */
+const HANG_GRACE_MS = 5000;
+
+/** A model that never became ready is given up sooner: its death is more likely its own doing. */
+const FIRST_START_LIMITS: RestartLimits = { ...RESTART_LIMITS, mostDeaths: 3 };
+
+/** Enough of a pause to spare the processor; each answer in between starts the count anew. */
+const AT_WORK_LIMITS: RestartLimits = {
+  ...RESTART_LIMITS,
+  longestDelayMs: 5000,
+  mostDeaths: Infinity,
+};
+
+interface HeldJob {
+  readonly job: Job;
+  readonly dispatchedAtMs: number;
+  stream?: ChunkStream;
+  hangTimer?: NodeJS.Timeout;
+}
+
+/** Fills the slot with a process at once. */
+export function createWorkerSlot(options: SlotOptions): WorkerSlot {
+  const {
+    onReady,
+    onStartFailed,
+    onIdle,
+    onPass,
+    onTokens,
+    onDone,
+    onLost,
+    onGivenUp,
+    onGone,
+    now,
+    log,
+  } = options;
+  const held = new Map<number, HeldJob>();
+  /** Deaths since the last answer. */
+  const deathsMs: number[] = [];
+  /** Deaths before it was ready, since it last was. */
+  const failedStartsMs: number[] = [];
+  let process: WorkerProcess | undefined;
+  let batching = ONE_BY_ONE;
+  let state: WorkerSlot["state"] = "starting";
+  let isEnding = false;
+  let restartTimer: NodeJS.Timeout | undefined;
+
+  function begin(): void {
+    state = "starting";
+    const worker = options.start(receive);
+    process = worker;
+    worker.ready.then(
+      (loaded) => {
+        batching = loaded.batching;
+        if (state === "starting") state = "ready";
+        log.debug("A worker is ready", { worker: worker.pid, loadMs: Math.round(loaded.loadMs) });
+        onReady(loaded);
+        if (isEnding) endWhenIdle();
+        else onIdle();
+      },
+      (error: RuntimeError) => {
+        if (isEnding) return;
+        // A handler that cannot load at all will not load the next time either.
+        if (!options.hasBeenReady() && error.code !== "WORKER_DIED") onStartFailed(error);
+        else log.error(error.message);
+      },
+    );
+    void worker.exited.then(bury);
+  }
+
+  function bury(reason: string): void {
+    const lost: Job[] = [];
+    for (const { job, stream, hangTimer } of held.values()) {
+      clearTimeout(hangTimer);
+      if (stream !== undefined) {
+        stream.end(
+          new RuntimeError(
+            "WORKER_DIED",
+            `Cannot finish the stream: its worker ended with ${reason}`,
+          ),
+        );
+        onDone(job, undefined);
+      } else if (job.isSettled) onDone(job, undefined);
+      else lost.push(job);
+    }
+    held.clear();
+    const before = state;
+    state = "gone";
+    process = undefined;
+    if (isEnding) onGone();
+    else if (before === "retiring") begin(); // it had grown too large and was asked to end
+    else if (
+      !restart(before === "starting" ? afterFailedStart() : afterDeathAtWork(), reason, lost.length)
+    )
+      return;
+    if (lost.length > 0) onLost(lost, reason);
+  }
+
+  /** @returns Whether there will be another process. */
+  function restart(decision: RestartDecision, reason: string, requests: number): boolean {
+    if ("giveUpAfter" in decision) {
+      const what = options.hasBeenReady()
+        ? "Cannot keep the model running"
+        : "Cannot load the model";
+      const text = `${what}: its worker died ${decision.giveUpAfter} times in a row, last with ${reason}`;
+      onGivenUp(new RuntimeError("WORKER_DIED", text));
+      return false;
+    }
+    log.error("A worker died; another one starts", {
+      reason,
+      requests,
+      restartInMs: decision.restartInMs,
+    });
+    state = "starting";
+    restartTimer = setTimeout(begin, decision.restartInMs);
+    return true;
+  }
+
+  /** A worker that cannot even start will not start the next time either: that has an end. */
+  function afterFailedStart(): RestartDecision {
+    remember(failedStartsMs);
+    return decideRestart(
+      failedStartsMs,
+      options.hasBeenReady() ? RESTART_LIMITS : FIRST_START_LIMITS,
+    );
+  }
+
+  /** A worker that died at its work was most likely killed by a request: that must never end the service. */
+  function afterDeathAtWork(): RestartDecision {
+    failedStartsMs.length = 0;
+    remember(deathsMs);
+    return decideRestart(deathsMs, AT_WORK_LIMITS);
+  }
+
+  function remember(times: number[]): void {
+    times.push(now());
+    if (times.length > RESTART_LIMITS.mostDeaths) times.shift();
+  }
+
+  function receive(message: WorkMessage): void {
+    if (message.type === "results") {
+      for (const pass of message.passes) onPass(pass);
+      for (const answer of message.answers) settle(answer);
+      if ((message.rssBytes ?? 0) > options.maxRssBytes) replaceLarge(message.rssBytes ?? 0);
+      return;
+    }
+    const entry = held.get(message.jobId);
+    if (entry === undefined) return; // a handler that writes to the channel itself
+    if (message.type === "chunk") {
+      entry.stream?.push(message.value);
+      return;
+    }
+    if (message.error?.stack !== undefined) logFailure("error", entry.job, message.error.stack);
+    entry.stream?.end(message.error && fromPlainError(message.error));
+    release(entry, undefined);
+  }
+
+  function settle({ jobId, result, inferenceMs, tokens }: JobAnswer): void {
+    const entry = held.get(jobId);
+    if (entry === undefined || entry.stream !== undefined) return;
+    const { job } = entry;
+    deathsMs.length = 0;
+    if (tokens !== undefined) onTokens(job, tokens);
+    const timings = { queueMs: entry.dispatchedAtMs - job.enqueuedAtMs, inferenceMs };
+    if (result.kind === "error") {
+      const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
+      if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
+      job.settle(fromPlainError(result.error));
+    } else if (result.kind === "stream") {
+      entry.stream = openStream(job);
+      job.settle({ output: { kind: "stream", chunks: entry.stream.chunks }, timings });
+      return; // the worker is busy until `end`
+    } else {
+      job.settle({ output: result satisfies InferenceOutput, timings });
+    }
+    release(entry, inferenceMs);
+  }
+
+  function openStream(job: Job): ChunkStream {
+    return createChunkStream({
+      onTaken: (chunks) => process?.send({ type: "credit", jobId: job.id, chunks }),
+      onAbandoned: () => cancel(job, "client"),
+    });
+  }
+
+  function release({ job, hangTimer }: HeldJob, inferenceMs: number | undefined): void {
+    clearTimeout(hangTimer);
+    held.delete(job.id);
+    onDone(job, inferenceMs);
+    if (state === "retiring") endWhenIdle();
+    else if (isIdle()) onIdle();
+  }
+
+  /** Whether it can take work: a batch when it holds none, or one request more than it works on. */
+  function isIdle(): boolean {
+    return state === "ready" && held.size < (batching.kind === "batch" ? 1 : batching.concurrency);
+  }
+
+  function cancel(job: Job, reason: "deadline" | "client"): void {
+    const entry = held.get(job.id);
+    if (entry === undefined) return;
+    process?.send({ type: "cancel", jobId: job.id, reason });
+    if (reason === "deadline") {
+      entry.stream?.end(
+        new RuntimeError("DEADLINE_EXCEEDED", "Cannot finish the stream: its deadline has passed"),
+      );
+    }
+    if (entry.hangTimer !== undefined || job.deadlineAtMs === Infinity) return;
+    const untilHanging = Math.max(0, job.deadlineAtMs - now()) + HANG_GRACE_MS;
+    entry.hangTimer = setTimeout(() => {
+      const fields = { requestId: job.request.id };
+      log.error(
+        "A handler still runs long after its request's deadline; its worker is replaced",
+        fields,
+      );
+      process?.kill();
+    }, untilHanging);
+  }
+
+  function replaceLarge(rssBytes: number): void {
+    if (state !== "ready") return;
+    const megabytes = Math.round(rssBytes / 1e6);
+    log.warn(
+      `A worker has grown to ${megabytes} MB, more than --worker-max-rss; it is replaced once it is idle`,
+    );
+    state = "retiring";
+    endWhenIdle();
+  }
+
+  function endWhenIdle(): void {
+    if (held.size === 0) void process?.stop();
+  }
+
+  function logFailure(level: "error" | "debug", job: Job, stack: string): void {
+    const what = level === "error" ? "The handler failed" : "The handler did not answer";
+    log[level](`${what}: ${stack}`, { requestId: job.request.id });
+  }
+
+  begin();
+  return {
+    get state() {
+      return state;
+    },
+    get isIdle() {
+      return isIdle();
+    },
+    get heldCount() {
+      return held.size;
+    },
+    holds: (job) => held.has(job.id),
+    dispatch(batch, maxPaddedTokens) {
+      const dispatchedAtMs = now();
+      for (const job of batch) held.set(job.id, { job, dispatchedAtMs });
+      const jobs = batch.map(({ id, request }) => ({ jobId: id, request }));
+      process?.send({ type: "predict", jobs, maxPaddedTokens });
+    },
+    cancel,
+    retire() {
+      isEnding = true;
+      clearTimeout(restartTimer);
+      if (process === undefined) {
+        state = "gone";
+        onGone();
+        return;
+      }
+      state = "retiring";
+      endWhenIdle();
+    },
+    async stop() {
+      isEnding = true;
+      clearTimeout(restartTimer);
+      await process?.stop();
+    },
+    kill() {
+      isEnding = true;
+      clearTimeout(restartTimer);
+      process?.kill();
+    },
+  };
+}
