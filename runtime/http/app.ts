@@ -39,24 +39,14 @@ export function createApp({
 
   app.notFound((c) => {
     const routes = "POST /, POST /predict, GET /health, GET /ping, GET /info";
-    return renderHuggingFaceError(
-      new RuntimeError(
-        "ROUTE_NOT_FOUND",
-        `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`,
-      ),
-    );
+    const text = `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`;
+    return renderHuggingFaceError(new RuntimeError("ROUTE_NOT_FOUND", text), c);
   });
   app.onError((error, c) => {
-    if (!isRuntimeError(error)) {
-      c.var.log.error("A request failed for a reason of the server's own", { error });
-      return renderHuggingFaceError(
-        new RuntimeError("INTERNAL", "Cannot answer the request: the server made a mistake"),
-      );
-    }
-    const response = renderHuggingFaceError(error);
-    const allow = c.res.headers.get("allow");
-    if (allow !== null) response.headers.set("allow", allow);
-    return response;
+    if (isRuntimeError(error)) return renderHuggingFaceError(error, c);
+    c.var.log.error("A request failed for a reason of the server's own", { error });
+    const text = "Cannot answer the request: the server made a mistake";
+    return renderHuggingFaceError(new RuntimeError("INTERNAL", text), c);
   });
   return app;
 }

@@ -188,17 +188,22 @@ function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, "?").slice(0, 100);
 }
 
+/** An answer's body, for Hono's `c.body`: headers that are set on a finished response cost a copy of it. */
+export interface Rendered {
+  readonly body: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+  readonly headers: Record<string, string>;
+}
+
 /**
  * Turns bytes into a response as `Accept` asks: raw, unless the client wants JSON alone; then as a base64 string, as
  * the Python toolkit does with images.
  */
-export function renderMedia({ bytes, contentType }: Media, accept: string | undefined): Response {
+export function renderMedia({ bytes, contentType }: Media, accept: string | undefined): Rendered {
   if (wantsOnlyJson(accept)) {
-    return new Response(JSON.stringify(Buffer.from(bytes).toString("base64")), {
-      headers: { "content-type": "application/json" },
-    });
+    const body = JSON.stringify(Buffer.from(bytes).toString("base64"));
+    return { body, headers: { "content-type": "application/json" } };
   }
-  return new Response(new Uint8Array(bytes), { headers: { "content-type": contentType } });
+  return { body: new Uint8Array(bytes), headers: { "content-type": contentType } };
 }
 
 function wantsOnlyJson(accept: string | undefined): boolean {
@@ -222,7 +227,7 @@ export function renderStream(
   chunks: AsyncIterable<JsonValue>,
   events: boolean,
   { onError, onEnd }: StreamHooks,
-): Response {
+): Rendered {
   const frame = (value: JsonValue): string =>
     events ? `data:${JSON.stringify(value)}\n\n` : `${JSON.stringify(value)}\n`;
   const iterator = chunks[Symbol.asyncIterator]();
@@ -246,13 +251,14 @@ export function renderStream(
       onEnd();
     },
   });
-  return new Response(body, {
+  return {
+    body,
     headers: {
       "content-type": events ? "text/event-stream; charset=utf-8" : "application/x-ndjson",
       "cache-control": "no-cache",
       "x-accel-buffering": "no", // nginx would hold events back otherwise
     },
-  });
+  };
 }
 
 export interface StreamHooks {

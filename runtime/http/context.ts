@@ -11,6 +11,8 @@ export interface AppEnv {
   Variables: {
     /** The client's own `x-request-id`, or one made here. */
     requestId: string;
+    /** On the engine's clock, in milliseconds. */
+    startedAtMs: number;
     /** The client's signal and the deadline, joined. */
     waiting: Waiting;
     /** Keeps the deadline running beyond the handler's return: a stream has only begun then. */
@@ -25,4 +27,4 @@ export interface AppEnv {
 export type AppContext = Context<AppEnv>;
 
 /** A protocol's own error body. */
-export type ErrorRenderer = (error: RuntimeError) => Response;
+export type ErrorRenderer = (error: RuntimeError, c: AppContext) => Response;

@@ -18,8 +18,8 @@ export function requestIds(makeId: () => string = randomUUID): MiddlewareHandler
     const given = c.req.header("x-request-id");
     const id = given !== undefined && REQUEST_ID.test(given) ? given : makeId();
     c.set("requestId", id);
+    c.header("x-request-id", id); // before the response is made: afterwards it would cost a copy of it
     await next();
-    c.header("x-request-id", id);
   });
 }
 
@@ -83,10 +83,10 @@ function readTimeout(header: string | undefined): number {
 export function accessLog(now: () => number): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     const startedAtMs = now();
+    c.set("startedAtMs", startedAtMs);
     await next();
     const { status } = c.res;
     const tookMs = now() - startedAtMs;
-    c.header("x-total-time", tookMs.toFixed(1));
     const isProbe = c.req.method === "GET" || c.req.method === "HEAD";
     const level = status >= 500 && !isProbe ? "warn" : "debug";
     c.var.log[level](`${c.req.method} ${c.req.path} ${status} in ${tookMs.toFixed(1)} ms`);

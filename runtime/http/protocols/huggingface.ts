@@ -6,11 +6,13 @@
  * are shaped by who asks (`huggingface-dialect.ts`).
  */
 import { Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { isRuntimeError, RuntimeError, type ErrorCode } from "../../errors.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { ModelState } from "../../engine/models.ts";
 import type { InferenceRequest, JsonValue, Media } from "../../inference.ts";
+import type { Log } from "../../observe/log.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
 import { readBody, renderMedia, renderStream, wantsEvents, type IncomingBody } from "../body.ts";
 import { onlyMethods } from "../middleware.ts";
@@ -63,12 +65,12 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 };
 
 /** `{"error": "<sentence>", "error_type": "<code>"}`: both clients show `error`. */
-export const renderHuggingFaceError: ErrorRenderer = (error) => {
-  const headers = new Headers({ "content-type": "application/json" });
+export const renderHuggingFaceError: ErrorRenderer = (error, c) => {
   if (error.code === "QUEUE_FULL" || error.code === "NOT_READY") {
-    headers.set("retry-after", String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))));
+    c.header("retry-after", String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))));
   }
-  return new Response(JSON.stringify(toErrorBody(error)), { status: STATUS[error.code], headers });
+  // Hono's type knows the registered statuses; 499 is nginx's.
+  return c.json(toErrorBody(error), STATUS[error.code] as ContentfulStatusCode);
 };
 
 function toErrorBody(error: RuntimeError): { error: string; error_type: string } {
@@ -117,35 +119,35 @@ async function predict(
     headers: withoutCredentials(c.req.header()),
   };
   const { output, timings } = await engine.submit(request, c.var.waiting);
-  const response = render();
-  response.headers.set("x-queue-time", timings.queueMs.toFixed(1));
-  response.headers.set("x-inference-time", timings.inferenceMs.toFixed(1));
-  if (dialect === "auto" && description.handler === "default")
-    response.headers.set("vary", "user-agent");
-  return response;
-
-  function render(): Response {
-    const accept = c.req.header("accept");
-    switch (output.kind) {
-      case "json":
-        return c.json(finishForDialect(output.value, data, description, spoken));
-      case "media":
-        return renderMedia(output.media, accept);
-      case "stream":
-        c.var.keepWaiting();
-        return renderStream(output.chunks, wantsEvents(accept), {
-          onError: (error) => {
-            if (!isRuntimeError(error)) c.var.log.error("A stream broke", { error });
-            return toErrorBody(
-              isRuntimeError(error)
-                ? error
-                : new RuntimeError("INTERNAL", "Cannot finish the stream"),
-            );
-          },
-          onEnd: c.var.stopWaiting,
-        });
+  // Before the response is made: afterwards each of them would cost a copy of it.
+  c.header("x-queue-time", timings.queueMs.toFixed(1));
+  c.header("x-inference-time", timings.inferenceMs.toFixed(1));
+  c.header("x-total-time", (engine.now() - c.var.startedAtMs).toFixed(1));
+  if (dialect === "auto" && description.handler === "default") c.header("vary", "user-agent");
+  const accept = c.req.header("accept");
+  switch (output.kind) {
+    case "json":
+      return c.json(finishForDialect(output.value, data, description, spoken));
+    case "media": {
+      const { body, headers } = renderMedia(output.media, accept);
+      return c.body(body, 200, headers);
+    }
+    case "stream": {
+      c.var.keepWaiting();
+      const { body, headers } = renderStream(output.chunks, wantsEvents(accept), {
+        onError: (error) => toStreamError(error, c.var.log),
+        onEnd: c.var.stopWaiting,
+      });
+      return c.body(body, 200, headers);
     }
   }
+}
+
+/** What the last event of a broken stream says. */
+function toStreamError(error: unknown, log: Log): JsonValue {
+  if (isRuntimeError(error)) return toErrorBody(error);
+  log.error("A stream broke", { error });
+  return toErrorBody(new RuntimeError("INTERNAL", "Cannot finish the stream"));
 }
 
 /** The body as `data`, whatever its form. */
