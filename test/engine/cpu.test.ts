@@ -8,7 +8,7 @@ function systemOf(files: Readonly<Record<string, string>>): ReadFile {
   return (path) => files[path];
 }
 
-// The contents are copied from real machines; ids are shortened.
+// The contents are in the formats of real machines; ids are shortened.
 const HOST_STATUS =
   "Name:\tnode\nCpus_allowed:\tffff\nCpus_allowed_list:\t0-15\nMems_allowed:\t1\n";
 const V2_MOUNT =
