@@ -217,8 +217,9 @@ function createFace(config: Config, models: Models, log: Log): Face["app"] {
 async function listen(config: Config, face: Face): Promise<Server> {
   // Proof of the cast: without createServer of its own the adaptor makes a node:http server.
   const server = createAdaptorServer({
-    // The adaptor's light Response stands in for the global one: undici's was a third of the HTTP face's time in a profile.
     fetch: (request, env) => face.app.fetch(request, env),
+    // The adaptor's light Response and Request are faster, but as globals they break fetch: downloads share this process.
+    overrideGlobalObjects: false,
   }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1000; // must outlast keepAliveTimeout
