@@ -5,6 +5,7 @@
  */
 import type { Server } from "node:http";
 import { totalmem } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { createAdaptorServer } from "@hono/node-server";
 import { describeOptions, withFileSettings, type Config } from "./config.ts";
 import { readMemoryLimit } from "./engine/cgroup.ts";
@@ -137,7 +138,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       const sweep = setInterval(() => server.closeIdleConnections(), 50);
       const isInTime = await Promise.race([
         closed.then(() => true),
-        delay(config.drainTimeoutMs).then(() => false),
+        delay(config.drainTimeoutMs, false, { ref: false }), // must not keep a program alive that is done
       ]);
       clearInterval(sweep);
       if (!isInTime)
@@ -269,8 +270,4 @@ function isAnyAddress(host: string): boolean {
 /** An IPv6 address stands in brackets in a URL. */
 function hostOf(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -266,11 +266,11 @@ export function createEngine({
   function enqueue(
     request: InferenceRequest,
     { signal, deadlineAtMs }: Waiting,
+    characters = countCharacters(request),
     places = 1,
     onFailure: () => void = () => undefined,
   ): Promise<InferenceResult> {
     return new Promise((resolve, reject) => {
-      const characters = countCharacters(request);
       const job: Job = {
         id: ++jobCount,
         request,
@@ -318,7 +318,9 @@ export function createEngine({
     waiting.signal.addEventListener("abort", leave, { once: true });
     try {
       const places = 1 / parts.length;
-      const pending = parts.map((part) => enqueue(part, shared, places, () => group.abort()));
+      const pending = parts.map((part) =>
+        enqueue(part, shared, undefined, places, () => group.abort()),
+      );
       schedule();
       return joinParts(await Promise.all(pending), now() - startedAtMs);
     } finally {
@@ -350,10 +352,11 @@ export function createEngine({
     },
     async submit(request, waiting) {
       if (waiting.signal.aborted) throw departure(waiting.signal);
-      admit(cost.predictTokens(countCharacters(request)), waiting.deadlineAtMs);
+      const characters = countCharacters(request);
+      admit(cost.predictTokens(characters), waiting.deadlineAtMs);
       const parts = batching.splitsLists ? splitList(request) : undefined;
       if (parts !== undefined) return enqueueList(parts, waiting);
-      const pending = enqueue(request, waiting);
+      const pending = enqueue(request, waiting, characters);
       schedule();
       return pending;
     },
