@@ -47,7 +47,7 @@ export async function tryHandler(
   // Lazily, so that this module can be imported without onnxruntime.
   const [{ loadHandler }, { toOutput }] = await Promise.all([
     import("./handler/load.ts"),
-    import("./handler/output.ts"),
+    import("./handler/output/output.ts"),
   ]);
   const startedAtMs = performance.now();
   const handler: LoadedHandler = await loadHandler(load, log);

@@ -53,6 +53,11 @@ export interface Batching {
   readonly concurrency: number;
   /** Whether the answer to a list of inputs is the list of its elements' answers. */
   readonly splitsLists: boolean;
+  /**
+   * What a request's cost is predicted from: the characters of its text, or, where an input's size says nothing about
+   * its cost (images are resized), how many inputs it has. Characters where absent.
+   */
+  readonly measure?: "characters" | "items";
 }
 
 export const ONE_BY_ONE: Batching = { kind: "single", concurrency: 1, splitsLists: false };
@@ -84,6 +89,8 @@ export interface InferenceTimings {
 export interface InferenceResult {
   readonly output: InferenceOutput;
   readonly timings: InferenceTimings;
+  /** What the caller should know about the answer: a text was cut, a parameter had no effect. */
+  readonly warnings?: readonly string[];
 }
 
 /** What a ready model says about itself: for the log, `/info`, and protocols that shape answers by task. */
@@ -98,6 +105,8 @@ export interface ModelDescription {
   readonly dtype?: string;
   /** `config.json`'s `model_type`, where there is one. */
   readonly modelType?: string;
+  /** A request's body that this model answers: for the log's "Try it" and for documentation. */
+  readonly example?: JsonValue;
   /** Sentences a person should read once at the start: what was found and chosen, and warnings. */
   readonly notes: readonly { readonly level: "info" | "warn"; readonly text: string }[];
 }
@@ -114,4 +123,8 @@ export interface LoadOptions {
   readonly dependencies?: string;
   /** Threads that one inference may use; onnxruntime's own default when absent. */
   readonly intraOpThreads?: number;
+  /** Hosts from which inputs given as URLs may be fetched; none when absent. */
+  readonly urlHosts?: readonly string[];
+  /** The `handler:` section of `model-config.yaml`: TorchServe's keys for its generalized handler. */
+  readonly handlerSettings?: Readonly<Record<string, JsonValue>>;
 }

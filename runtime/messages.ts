@@ -58,6 +58,8 @@ export interface JobAnswer {
   readonly inferenceMs: number;
   /** The job's length in tokens, where the handler counts them. */
   readonly tokens?: number;
+  /** What the caller should know about the answer. */
+  readonly warnings?: readonly string[];
 }
 
 export type FromWorker =

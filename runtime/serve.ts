@@ -252,14 +252,10 @@ function logDescription({ notes }: ModelDescription, log: Log): void {
 }
 
 /** A command that works when pasted, with inputs that fit the task. */
-function exampleFor({ task }: ModelDescription, url: string): string {
-  const inputs: Readonly<Record<string, unknown>> = {
-    "fill-mask": "The goal of life is [MASK].",
-    "sentence-similarity": { source_sentence: "I am happy", sentences: ["I am glad", "It rains"] },
-  };
-  const body = JSON.stringify({
-    inputs: inputs[task ?? ""] ?? "I am quite excited how this will turn out",
-  });
+function exampleFor({ example }: ModelDescription, url: string): string {
+  const body = JSON.stringify(
+    example ?? { inputs: "I am quite excited how this will turn out" },
+  ).replaceAll("'", "'\\''"); // as a shell reads it
   return `curl ${url} -H 'Content-Type: application/json' -d '${body}'`;
 }
 

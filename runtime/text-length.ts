@@ -1,14 +1,24 @@
 /**
  * How much text a request asks the model to read: what its cost is predicted from before anybody has tokenized it.
  */
-import type { InferenceRequest } from "./inference.ts";
+import type { Batching, InferenceRequest } from "./inference.ts";
 
 /** Strings below `inputs` are text; a long list of numbers is not walked to its end. */
 const MOST_VALUES = 10_000;
 
-/** Characters of all text in the request's inputs; 0 where there is none. */
+/** A request's size in what its model's costs are predicted from. */
+export function measureRequest(
+  request: InferenceRequest,
+  measure: Batching["measure"] = "characters",
+): number {
+  if (measure === "characters") return countCharacters(request);
+  const inputs = request.data["inputs"];
+  return Array.isArray(inputs) ? Math.max(1, inputs.length) : 1;
+}
+
+/** Characters of all text in the request's inputs, or bytes of its file; 0 where there is neither. */
 export function countCharacters({ data, media }: InferenceRequest): number {
-  if (media !== undefined) return 0;
+  if (media !== undefined) return media.bytes.byteLength;
   const inputs = data["inputs"];
   if (typeof inputs === "string") return inputs.length;
   let characters = 0;

@@ -6,9 +6,9 @@
  */
 import { RuntimeError, toPlainError } from "./errors.ts";
 import type { CallContext, LoadedHandler, MemberOutcome } from "./handler/contract.ts";
-import { toHandlerError } from "./handler/custom-message.ts";
+import { toHandlerError } from "./handler/custom/message.ts";
 import { loadHandler } from "./handler/load.ts";
-import { toOutput } from "./handler/output.ts";
+import { toOutput } from "./handler/output/output.ts";
 import { ONE_BY_ONE, type ForwardPass, type JsonValue, type LoadOptions } from "./inference.ts";
 import {
   STREAM_WINDOW,
@@ -140,11 +140,15 @@ async function conclude(
   try {
     if ("error" in outcome) throw outcome.error;
     const output = await toOutput(outcome.value);
-    const tokens = outcome.tokens === undefined ? {} : { tokens: outcome.tokens };
+    const { tokens, warnings = [] } = outcome;
+    const more = {
+      ...(tokens !== undefined && { tokens }),
+      ...(warnings.length > 0 && { warnings }),
+    };
     if (output.kind === "stream") {
-      outbox.answer({ jobId, result: { kind: "stream" }, inferenceMs, ...tokens });
+      outbox.answer({ jobId, result: { kind: "stream" }, inferenceMs, ...more });
       await sendChunks(jobId, job, output.chunks);
-    } else outbox.answer({ jobId, result: output, inferenceMs, ...tokens });
+    } else outbox.answer({ jobId, result: output, inferenceMs, ...more });
   } catch (error) {
     outbox.answer({
       jobId,

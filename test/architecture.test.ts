@@ -46,6 +46,7 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
   [/^@hono\/node-server/, ["serve.ts"], "one place listens"],
   [/^@huggingface\/hub/, ["repository/"], "one place downloads and uploads"],
   [/^@huggingface\/transformers/, ["handler/"], "the parent never loads a model"],
+  [/^sharp(\/|$)/, ["handler/media/"], "one place decodes images"],
   [/^onnxruntime-(node|common)/, ["handler/", "explain/"], "a native crash can only kill a child"],
   [
     /^(tsx|esbuild)(\/|$)/,

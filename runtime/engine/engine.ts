@@ -22,7 +22,7 @@ import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import { createQueue, type Job } from "./queue.ts";
 import { decideWorkers, SCALING_LIMITS } from "./scaling.ts";
-import { countCharacters } from "../text-length.ts";
+import { measureRequest } from "../text-length.ts";
 
 export interface EngineOptions {
   /** Workers at the start, and the fewest. */
@@ -266,7 +266,7 @@ export function createEngine({
   function enqueue(
     request: InferenceRequest,
     { signal, deadlineAtMs }: Waiting,
-    characters = countCharacters(request),
+    characters = measureRequest(request, batching.measure),
     places = 1,
     onFailure: () => void = () => undefined,
   ): Promise<InferenceResult> {
@@ -352,7 +352,7 @@ export function createEngine({
     },
     async submit(request, waiting) {
       if (waiting.signal.aborted) throw departure(waiting.signal);
-      const characters = countCharacters(request);
+      const characters = measureRequest(request, batching.measure);
       admit(cost.predictTokens(characters), waiting.deadlineAtMs);
       const parts = batching.splitsLists ? splitList(request) : undefined;
       if (parts !== undefined) return enqueueList(parts, waiting);

@@ -30,5 +30,10 @@ export function joinParts(results: readonly InferenceResult[], tookMs: number): 
     );
   });
   const queueMs = Math.min(...results.map(({ timings }) => timings.queueMs));
-  return { output: { kind: "json", value }, timings: { queueMs, inferenceMs: tookMs - queueMs } };
+  const warnings = [...new Set(results.flatMap((result) => result.warnings ?? []))];
+  return {
+    output: { kind: "json", value },
+    timings: { queueMs, inferenceMs: tookMs - queueMs },
+    ...(warnings.length > 0 && { warnings }),
+  };
 }

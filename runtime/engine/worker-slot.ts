@@ -228,23 +228,24 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     release(entry, undefined);
   }
 
-  function settle({ jobId, result, inferenceMs, tokens }: JobAnswer): void {
+  function settle({ jobId, result, inferenceMs, tokens, warnings }: JobAnswer): void {
     const entry = held.get(jobId);
     if (entry === undefined || entry.stream !== undefined) return;
     const { job } = entry;
     deathsMs.length = 0;
     if (tokens !== undefined) onTokens(job, tokens);
     const timings = { queueMs: entry.dispatchedAtMs - job.enqueuedAtMs, inferenceMs };
+    const more = { timings, ...(warnings !== undefined && { warnings }) };
     if (result.kind === "error") {
       const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
       if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
       job.settle(fromPlainError(result.error));
     } else if (result.kind === "stream") {
       entry.stream = openStream(job);
-      job.settle({ output: { kind: "stream", chunks: entry.stream.chunks }, timings });
+      job.settle({ output: { kind: "stream", chunks: entry.stream.chunks }, ...more });
       return; // the worker is busy until `end`
     } else {
-      job.settle({ output: result satisfies InferenceOutput, timings });
+      job.settle({ output: result satisfies InferenceOutput, ...more });
     }
     release(entry, inferenceMs);
   }

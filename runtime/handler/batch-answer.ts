@@ -7,7 +7,7 @@
  */
 import { isRuntimeError, RuntimeError, toRuntimeError } from "../errors.ts";
 import type { BatchHooks, BatchMember } from "./contract.ts";
-import { groupByLength } from "./tasks/length-groups.ts";
+import { groupItems } from "./tasks/length-groups.ts";
 import type { Item, OpenTask } from "./tasks/task.ts";
 
 /** A request that is being answered. */
@@ -15,8 +15,10 @@ interface Pending {
   readonly index: number;
   readonly member: BatchMember;
   readonly state: unknown;
+  readonly items: readonly Item[];
   readonly results: unknown[];
   readonly tokens: number;
+  readonly warnings: string[];
   /** Items that have no result yet. */
   left: number;
   isSettled: boolean;
@@ -36,32 +38,34 @@ export async function answerBatch(
   members: readonly BatchMember[],
   hooks: BatchHooks,
 ): Promise<void> {
-  const owned: Owned[] = [];
-  for (const [index, member] of members.entries()) {
-    try {
-      owned.push(...prepare(task, member, index, hooks));
-    } catch (error) {
-      hooks.onOutcome(index, { error });
-    }
-  }
-  for (const group of groupByLength(
-    owned.map(({ item }) => item.tokens),
+  const prepared = await Promise.all(
+    members.map(async (member, index) => {
+      try {
+        return await prepare(task, member, index);
+      } catch (error) {
+        hooks.onOutcome(index, { error });
+        return undefined;
+      }
+    }),
+  );
+  const owners = prepared.filter((owner) => owner !== undefined);
+  const finishing = owners
+    .filter(({ left }) => left === 0)
+    .map((owner) => finish(task, owner, hooks));
+  const owned = owners.flatMap((owner) =>
+    owner.items.map((item, place): Owned => ({ item, owner, place })),
+  );
+  for (const group of groupItems(
+    owned.map(({ item }) => item),
     hooks.maxPaddedTokens,
   )) {
-    await run(
-      task,
-      group.flatMap((index) => owned[index] ?? []),
-      hooks,
-    );
+    const live = group.flatMap((index) => owned[index] ?? []);
+    finishing.push(...(await run(task, live, hooks)));
   }
+  await Promise.all(finishing);
 }
 
-function prepare(
-  task: OpenTask,
-  member: BatchMember,
-  index: number,
-  hooks: BatchHooks,
-): readonly Owned[] {
+async function prepare(task: OpenTask, member: BatchMember, index: number): Promise<Pending> {
   const { request, context } = member;
   if (request.kind === "explain") {
     throw new RuntimeError(
@@ -69,37 +73,57 @@ function prepare(
       "Cannot explain the prediction: the default handler does not explain yet",
     );
   }
-  const { items, state } = task.preprocess(request, context.log);
-  const owner: Pending = {
+  const warnings: string[] = [];
+  const { items, state } = await task.preprocess(request, {
+    log: context.log,
+    signal: context.signal,
+    warn: (text) => void warnings.push(text),
+  });
+  return {
     index,
     member,
     state,
+    items,
     results: [],
     tokens: items.reduce((sum, { tokens }) => sum + tokens, 0),
+    warnings,
     left: items.length,
     isSettled: false,
   };
-  if (items.length === 0) finish(task, owner, hooks);
-  return items.map((item, place) => ({ item, owner, place }));
 }
 
-/** One forward pass over those whose clients still wait. */
-async function run(task: OpenTask, group: readonly Owned[], hooks: BatchHooks): Promise<void> {
+/**
+ * One forward pass over those whose clients still wait.
+ *
+ * @returns The answers that are still being put into shape: the next pass need not wait for them.
+ */
+async function run(
+  task: OpenTask,
+  group: readonly Owned[],
+  hooks: BatchHooks,
+): Promise<readonly Promise<void>[]> {
   const live = group.filter(({ owner }) => isWanted(owner, hooks));
-  if (live.length === 0) return;
+  if (live.length === 0) return [];
   const startedAtMs = performance.now();
+  const nobodyWaits = joinSignals(live.map(({ owner }) => owner.member.context.signal));
   let results: readonly unknown[];
   try {
-    results = await task.inference(live.map(({ item }) => item));
+    results = await task.inference(
+      live.map(({ item }) => item),
+      nobodyWaits.signal,
+    );
   } catch (error) {
-    if (live.length === 1)
-      for (const { owner } of live) settle(owner, hooks, { error: toRunError(error) });
-    else {
-      const half = Math.ceil(live.length / 2);
-      await run(task, live.slice(0, half), hooks);
-      await run(task, live.slice(half), hooks);
+    if (live.length === 1) {
+      for (const { owner } of live) {
+        if (isWanted(owner, hooks)) settle(owner, hooks, { error: toRunError(error) });
+      }
+      return [];
     }
-    return;
+    const half = Math.ceil(live.length / 2);
+    const first = await run(task, live.slice(0, half), hooks);
+    return [...first, ...(await run(task, live.slice(half), hooks))];
+  } finally {
+    nobodyWaits.release();
   }
   const lengths = live.map(({ item }) => item.tokens);
   hooks.onPass({
@@ -108,10 +132,35 @@ async function run(task: OpenTask, group: readonly Owned[], hooks: BatchHooks): 
     tokens: lengths.reduce((sum, length) => sum + length, 0),
     ms: performance.now() - startedAtMs,
   });
+  const finishing: Promise<void>[] = [];
   for (const [position, { owner, place }] of live.entries()) {
     owner.results[place] = results[position];
-    if (--owner.left === 0) finish(task, owner, hooks);
+    if (--owner.left === 0) finishing.push(finish(task, owner, hooks));
   }
+  return finishing;
+}
+
+/** Fires when every one of `signals` has. */
+function joinSignals(signals: readonly AbortSignal[]): {
+  readonly signal: AbortSignal;
+  release(): void;
+} {
+  const distinct = [...new Set(signals)];
+  const [only] = distinct;
+  if (distinct.length === 1 && only !== undefined)
+    return { signal: only, release: () => undefined };
+  const joined = new AbortController();
+  let left = distinct.length;
+  const note = (event: Event): void => {
+    if (--left === 0) joined.abort((event.target as AbortSignal).reason); // listened to on signals only
+  };
+  for (const signal of distinct) signal.addEventListener("abort", note, { once: true });
+  return {
+    signal: joined.signal,
+    release() {
+      for (const signal of distinct) signal.removeEventListener("abort", note);
+    },
+  };
 }
 
 /** Whether anybody waits for this request; one that was left behind is settled here. */
@@ -123,12 +172,13 @@ function isWanted(owner: Pending, hooks: BatchHooks): boolean {
   return false;
 }
 
-function finish(task: OpenTask, owner: Pending, hooks: BatchHooks): void {
+async function finish(task: OpenTask, owner: Pending, hooks: BatchHooks): Promise<void> {
   try {
-    settle(owner, hooks, {
-      value: task.postprocess(owner.state, owner.results),
-      tokens: owner.tokens,
-    });
+    // Without an await where there is nothing to wait for: the answer leaves before the next forward pass.
+    const answer = task.postprocess(owner.state, owner.results);
+    const value = answer instanceof Promise ? await answer : answer;
+    const { tokens, warnings } = owner;
+    settle(owner, hooks, { value, tokens, ...(warnings.length > 0 && { warnings }) });
   } catch (error) {
     settle(owner, hooks, { error });
   }

@@ -74,7 +74,7 @@ export interface BatchMember {
 
 /** What became of one member. */
 export type MemberOutcome =
-  | { readonly value: unknown; readonly tokens?: number }
+  | { readonly value: unknown; readonly tokens?: number; readonly warnings?: readonly string[] }
   | { readonly error: unknown };
 
 export interface BatchHooks {

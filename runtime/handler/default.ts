@@ -1,15 +1,15 @@
 /**
  * The default handler: answers for a repository that brings no `handler.ts`.
  *
- * It finds out what the model is for (`config.ts`, `model-task.ts`), chooses its weights (`model-weights.ts`), opens the
+ * It finds out what the model is for (`model/folder.ts`, `choose-task.ts`), chooses its weights (`model/weights.ts`), opens the
  * task from the shelf (`tasks/registry.ts`) and has `batch-answer.ts` join the task's steps. It knows no task by name.
  */
 import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
-import { readModelFolder } from "./config.ts";
+import { readModelFolder } from "./model/folder.ts";
 import type { LoadedHandler, MemberOutcome } from "./contract.ts";
-import { chooseTask } from "./model-task.ts";
-import { chooseModelWeights, describeWeights } from "./model-weights.ts";
+import { chooseTask } from "./model/choose-task.ts";
+import { chooseModelWeights, describeWeights } from "./model/weights.ts";
 import { answerBatch } from "./batch-answer.ts";
 import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
 
@@ -20,20 +20,23 @@ import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
  */
 export async function loadDefaultHandler(options: LoadOptions, log: Log): Promise<LoadedHandler> {
   const folder = await readModelFolder(options.repository);
-  const { task, why } = chooseTask(folder, options.task);
+  const { task: entry, why } = chooseTask(folder, options.task);
   const weights = chooseModelWeights(folder, options.dtype);
-  log.debug("Loading the model", { task: task.name, files: weights.files });
-  const { intraOpThreads } = options;
+  log.debug("Loading the model", { task: entry.name, files: weights.files });
+  const { intraOpThreads, urlHosts } = options;
+  const task = await entry.load();
   const opened = await task.open({
     folder,
     weights,
     ...(intraOpThreads !== undefined && { intraOpThreads }),
+    ...(urlHosts !== undefined && { urlHosts }),
   });
 
-  const info = [`Serving ${task.name}, ${why}`, describeWeights(weights), ...opened.notes];
+  const info = [`Serving ${entry.name}, ${why}`, describeWeights(weights), ...opened.notes];
   const description: ModelDescription = {
     handler: "default",
-    task: task.name,
+    task: entry.name,
+    example: opened.example ?? task.example,
     dtype: weights.dtype,
     ...(typeof folder.config.model_type === "string" && { modelType: folder.config.model_type }),
     notes: [
@@ -46,6 +49,7 @@ export async function loadDefaultHandler(options: LoadOptions, log: Log): Promis
     kind: "batch",
     concurrency: 1,
     splitsLists: task.answersListsByElement,
+    measure: task.measure,
   };
   return {
     description,
@@ -59,6 +63,7 @@ export async function loadDefaultHandler(options: LoadOptions, log: Log): Promis
         maxPaddedTokens: MAX_PADDED_TOKENS,
       });
       if (answer === undefined || "error" in answer) throw answer?.error;
+      for (const text of answer.warnings ?? []) context.log.warn(text);
       return answer.value;
     },
     dispose: () => opened.dispose(),

@@ -47,7 +47,7 @@ export async function loadHandler(options: LoadOptions, log: Log): Promise<Loade
 
   const modelFolder = findModelFolder(await listModelFiles(repository, names));
   const modelPath = modelFolder === "" ? repository : join(repository, modelFolder);
-  const { loadCustomHandler } = await import("./custom-handler.ts");
+  const { loadCustomHandler } = await import("./custom/handler.ts");
   const loaded = await loadCustomHandler({ ...options, file, modelPath }, log);
   return withNotes(loaded, others.length === 0 ? [] : [ignoredOthers(file, others)]);
 }

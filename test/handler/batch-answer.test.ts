@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { answerBatch } from "../../runtime/handler/batch-answer.ts";
-import { callBatchSafely } from "../../runtime/handler/custom-batch.ts";
+import { callBatchSafely } from "../../runtime/handler/custom/batch.ts";
 import type {
   BatchMember,
   EndpointHandler,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { keptLengths, maxTokensOf, truncate } from "../../runtime/handler/model-truncation.ts";
+import { keptLengths, maxTokensOf, truncate } from "../../runtime/handler/model/truncation.ts";
 
 test("keptLengths() shares the room as Hugging Face's tokenizers do", () => {
   type Case = readonly [

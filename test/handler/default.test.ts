@@ -26,6 +26,7 @@ test("the embedded model is served from model/, in int8, and says so", async () 
     task: "text-classification",
     dtype: "q8",
     modelType: "distilbert",
+    example: { inputs: "I am quite excited how this will turn out" },
     notes: [
       {
         level: "info",

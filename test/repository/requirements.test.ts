@@ -7,8 +7,8 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { RuntimeError } from "../../runtime/errors.ts";
-import { compileHandler } from "../../runtime/handler/bundle.ts";
-import { SHARED_PACKAGES } from "../../runtime/handler/custom-scope.ts";
+import { compileHandler } from "../../runtime/handler/custom/bundle.ts";
+import { SHARED_PACKAGES } from "../../runtime/handler/custom/scope.ts";
 import { createLog } from "../../runtime/observe/log.ts";
 import {
   BROUGHT_ALONG,

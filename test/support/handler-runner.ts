@@ -23,7 +23,7 @@ async function run(): Promise<RunnerReport> {
     process.env["HUBSERVE_RUNTIME"] ?? new URL("../../runtime/", import.meta.url).href;
   const extension = runtime.endsWith("/runtime/") ? "ts" : "js";
   const { loadHandler } = await import(`${runtime}handler/load.${extension}`);
-  const { toOutput } = await import(`${runtime}handler/output.${extension}`);
+  const { toOutput } = await import(`${runtime}handler/output/output.${extension}`);
   const { silentLog } = await import(`${runtime}observe/log.${extension}`);
   const log = silentLog();
   try {

@@ -6,9 +6,9 @@
 import { AutoModel } from "@huggingface/transformers";
 
 import { RuntimeError } from "../../errors.ts";
-import { loadEncoder, rowOf, type EncodeOptions } from "../model-encoder.ts";
-import { readSentenceTransformer, type SentenceTransformer } from "../model-sentence.ts";
-import type { Encoding } from "../model-truncation.ts";
+import { loadEncoder, rowOf, type EncodeOptions } from "../model/encoder.ts";
+import { readSentenceTransformer, type SentenceTransformer } from "../model/sentence.ts";
+import type { Encoding } from "../model/truncation.ts";
 import { findOutput } from "./outputs.ts";
 import { pool, type Pooling } from "./pooling.ts";
 import type { Item, TaskModel } from "./task.ts";

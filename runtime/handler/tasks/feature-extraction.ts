@@ -70,9 +70,11 @@ const ROOT_OPTIONS = [
 ] as const satisfies readonly (keyof FeatureExtractionParameters)[];
 
 export const featureExtraction: Task = {
-  name: "feature-extraction",
-  aliases: ["embeddings"],
+  inputs: TextInputs,
+  parameters: FeatureExtractionParameters,
+  example: { inputs: "I am quite excited how this will turn out" },
   answersListsByElement: true,
+  measure: "characters",
   async open(model) {
     return openFeatureExtraction(await openEmbedder(model, "feature-extraction"));
   },
@@ -113,9 +115,9 @@ function openFeatureExtraction(
   return {
     notes: embedder.notes,
 
-    preprocess(request) {
+    preprocess(request, { warn }) {
       const inputs = readInputs(TextInputs, request, ACTION);
-      const parameters = readOptions(request);
+      const parameters = readOptions(request, warn);
       const prompt = promptFor(parameters.prompt_name);
       const reduction = reductionFor(parameters);
       const isList = Array.isArray(inputs);
@@ -125,7 +127,9 @@ function openFeatureExtraction(
             parameters.truncate === false ? "none" : (parameters.truncation ?? "longest_first"),
           maxTokens: parameters.max_length,
           side: parameters.truncation_direction,
-          refusal: `Cannot ${ACTION}: "${inputName(request, index)}"`,
+          action: ACTION,
+          name: inputName(request, index),
+          warn,
         }),
       );
       const isPooled = reduction !== "tokens";
@@ -150,10 +154,17 @@ function openFeatureExtraction(
   };
 }
 
-function readOptions({ data }: InferenceRequest): FeatureExtractionParameters {
+function readOptions(
+  { data }: InferenceRequest,
+  warn: (text: string) => void,
+): FeatureExtractionParameters {
   const keys = ROOT_OPTIONS.filter((key) => Object.hasOwn(data, key));
   const atRoot = Object.fromEntries(keys.map((key) => [key, data[key]]));
-  return readParameters(FeatureExtractionParameters, data["parameters"], ACTION, atRoot);
+  return readParameters(FeatureExtractionParameters, data["parameters"], {
+    action: ACTION,
+    warn,
+    elsewhere: atRoot,
+  });
 }
 
 function finish(row: readonly number[], toLength1: boolean, dimensions = row.length): number[] {

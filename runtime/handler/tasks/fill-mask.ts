@@ -16,9 +16,8 @@ import { AutoModelForMaskedLM } from "@huggingface/transformers";
 import { z } from "zod";
 
 import { RuntimeError } from "../../errors.ts";
-import type { Log } from "../../observe/log.ts";
-import { loadEncoder, rowOf, type Encoder } from "../model-encoder.ts";
-import type { Encoding } from "../model-truncation.ts";
+import { loadEncoder, rowOf, type Encoder } from "../model/encoder.ts";
+import type { Encoding } from "../model/truncation.ts";
 import {
   inputName,
   invalidInput,
@@ -30,7 +29,7 @@ import {
 } from "./inputs.ts";
 import { findOutput } from "./outputs.ts";
 import { softmax, topIndices } from "./scores.ts";
-import type { Item, OpenTask, Task } from "./task.ts";
+import type { Item, OpenTask, Task, TaskContext } from "./task.ts";
 
 const ACTION = "fill the mask";
 
@@ -56,9 +55,11 @@ export const FillMaskParameters = z.object({
 export type FillMaskParameters = z.infer<typeof FillMaskParameters>;
 
 export const fillMask: Task = {
-  name: "fill-mask",
-  aliases: [],
+  inputs: TextInputs,
+  parameters: FillMaskParameters,
+  example: { inputs: "The goal of life is [MASK]." },
   answersListsByElement: true,
+  measure: "characters",
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForMaskedLM);
     const output = findOutput(encoder, model, "fill-mask", ["logits"], 3);
@@ -104,12 +105,19 @@ function openFillMask(
   const { tokenizer } = encoder;
 
   /** @throws `INVALID_INPUT` when the text has no mask. */
-  function toItem(text: string, name: string, parameters: FillMaskParameters): MaskedItem {
+  function toItem(
+    text: string,
+    name: string,
+    parameters: FillMaskParameters,
+    warn: TaskContext["warn"],
+  ): MaskedItem {
     const kwargs = parameters.tokenizer_kwargs;
     const encoding = encoder.encode(text, {
       truncation: parameters.truncation ?? kwargs?.truncation ?? "none",
       maxTokens: parameters.max_length ?? kwargs?.max_length,
-      refusal: `Cannot ${ACTION}: "${name}"`,
+      action: ACTION,
+      name,
+      warn,
     });
     const { inputIds } = encoding;
     const masks = [...inputIds.keys()].filter((t) => inputIds[t] === mask.id);
@@ -131,20 +139,24 @@ function openFillMask(
 
   return {
     notes: [],
+    example: { inputs: `The goal of life is ${mask.token}.` },
 
-    preprocess(request, log) {
+    preprocess(request, { warn }) {
       const inputs = readInputs(TextInputs, request, ACTION);
-      const parameters = readParameters(FillMaskParameters, request.data["parameters"], ACTION);
+      const parameters = readParameters(FillMaskParameters, request.data["parameters"], {
+        action: ACTION,
+        warn,
+      });
       const isList = Array.isArray(inputs);
       const items = (isList ? inputs : [inputs]).map((text, index) =>
-        toItem(text, inputName(request, index), parameters),
+        toItem(text, inputName(request, index), parameters, warn),
       );
       const targets = parameters.targets ?? undefined;
       const state = {
         // Python answers a list of one like the text alone; a part of a longer list stays a list.
         isAlone: !isList || (inputs.length === 1 && request.part === undefined),
         topK: parameters.top_k,
-        targets: targets === undefined ? undefined : targetIds(encoder, [targets].flat(), log),
+        targets: targets === undefined ? undefined : targetIds(encoder, [targets].flat(), warn),
         items,
       };
       return { items, state };
@@ -184,17 +196,21 @@ function openFillMask(
  *
  * @throws `INVALID_INPUT` when no word is left.
  */
-function targetIds(encoder: Encoder, targets: readonly string[], log: Log): number[] {
+function targetIds(
+  encoder: Encoder,
+  targets: readonly string[],
+  warn: TaskContext["warn"],
+): number[] {
   const ids = new Set<number>();
   for (const target of targets) {
     const id: number | undefined = encoder.tokenizer.convert_tokens_to_ids(target);
     const [first] = id === undefined ? encoder.tokensOf(target) : [id];
     const word = JSON.stringify(target.slice(0, 40));
-    if (first === undefined) log.warn(`Ignoring the target ${word}: it has no token`);
+    if (first === undefined) warn(`Ignoring the target ${word}: it has no token`);
     else {
       if (id === undefined) {
         const token = encoder.tokenizer.decode([first]);
-        log.warn(`Using "${token}" for the target ${word}, which is not one token of this model`);
+        warn(`Using "${token}" for the target ${word}, which is not one token of this model`);
       }
       ids.add(first);
     }

@@ -11,8 +11,8 @@ import type { InferenceRequest } from "../../inference.ts";
 import { nearestWord } from "../../nearest-word.ts";
 
 /** A 400 on every protocol. `action` is what failed ("classify the text"), `problem` what was found and wanted. */
-export function invalidInput(action: string, problem: string): RuntimeError {
-  return new RuntimeError("INVALID_INPUT", `Cannot ${action}: ${problem}`);
+export function invalidInput(action: string, problem: string, cause?: unknown): RuntimeError {
+  return new RuntimeError("INVALID_INPUT", `Cannot ${action}: ${problem}`, { cause });
 }
 
 /**
@@ -49,19 +49,29 @@ export function inputName(request: InferenceRequest, index: number): string {
   return Array.isArray(request.data["inputs"]) ? `inputs[${placeOf(request, index)}]` : "inputs";
 }
 
+/** What `readParameters` must know besides. */
+export interface ParameterOptions {
+  /** What failed, for a refusal: `classify the text`. */
+  readonly action: string;
+  /** Told of parameters that have no effect. */
+  readonly warn?: ((text: string) => void) | undefined;
+  /** The same parameters, where a client sends them in another place; `parameters` counts where both name one. */
+  readonly elsewhere?: Readonly<Record<string, unknown>> | undefined;
+  /** Parameters of the Python pipeline that make no sense here, besides those that no task has a use for. */
+  readonly ignored?: readonly string[] | undefined;
+}
+
 /**
  * Checks `parameters`; absent and `null` are the same as `{}`.
  *
- * @param schema An object without room for unknown keys; keys of `IGNORED_PARAMETERS` are accepted besides.
+ * @param schema An object without room for unknown keys; ignored ones are accepted besides, with a warning.
  * @param value What the client sent as `parameters`.
- * @param elsewhere The same parameters, where a client sends them in another place; `value` counts where both name one.
  * @throws `INVALID_INPUT` with one sentence; an unknown key is answered with the known ones.
  */
 export function readParameters<S extends z.ZodObject>(
   schema: S,
   value: unknown,
-  action: string,
-  elsewhere: Readonly<Record<string, unknown>> = {},
+  { action, warn, elsewhere = {}, ignored = [] }: ParameterOptions,
 ): z.output<S> {
   const given = value ?? {};
   if (!isObject(given)) {
@@ -71,7 +81,9 @@ export function readParameters<S extends z.ZodObject>(
   const used: Record<string, unknown> = { ...elsewhere };
   for (const [key, entry] of Object.entries(given)) {
     if (known.includes(key)) used[key] = entry;
-    else if (!IGNORED_PARAMETERS.has(key)) throw invalidInput(action, describeUnknown(key, known));
+    else if (IGNORED_PARAMETERS.has(key) || ignored.includes(key))
+      warn?.(`The parameter "${key}" has no effect here`);
+    else throw invalidInput(action, describeUnknown(key, known));
   }
   const result = schema.safeParse(used);
   if (result.success) return result.data;
@@ -90,7 +102,10 @@ const IGNORED_PARAMETERS: ReadonlySet<string> = new Set([
   "batch_size",
   "num_workers",
   "device",
+  "device_map",
   "framework",
+  "torch_dtype",
+  "use_fast",
 ]);
 
 /** How to cut what is too long, as in the Python tokenizers; `true` is `"longest_first"`. */

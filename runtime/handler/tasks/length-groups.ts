@@ -5,6 +5,8 @@
  * saturated at 64–128 tokens, and larger ones fall out of the cache.
  */
 
+import type { Item } from "./task.ts";
+
 /** The most tokens of one forward pass, padding included; a single longer item goes alone. */
 export const MAX_PADDED_TOKENS = 512;
 /** The share of a pass that may be padding. */
@@ -39,6 +41,29 @@ export function groupByLength(
   }
   if (group.length > 0) groups.push(group);
   return groups;
+}
+
+/**
+ * Groups items by length among those of the same group.
+ *
+ * @returns Indices into `items`: every one once.
+ */
+export function groupItems(
+  items: readonly Item[],
+  maxPaddedTokens = MAX_PADDED_TOKENS,
+): number[][] {
+  const families = new Map<Item["group"], number[]>();
+  for (const [index, { group }] of items.entries()) {
+    const family = families.get(group);
+    if (family === undefined) families.set(group, [index]);
+    else family.push(index);
+  }
+  return [...families.values()].flatMap((family) =>
+    groupByLength(
+      family.map((index) => items[index]?.tokens ?? 1),
+      maxPaddedTokens,
+    ).map((group) => group.map((place) => family[place] ?? 0)),
+  );
 }
 
 /** An empty sequence still costs a row. */

@@ -2,7 +2,7 @@
  * Whether a graph answers what its task reads: found out at the start, not with the first request.
  */
 import { RuntimeError } from "../../errors.ts";
-import type { Encoder } from "../model-encoder.ts";
+import type { Encoder } from "../model/encoder.ts";
 import type { TaskModel } from "./task.ts";
 
 /** Names with a meaning: a graph that uses one does not mean something else by it. */

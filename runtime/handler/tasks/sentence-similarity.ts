@@ -39,9 +39,13 @@ export const SentenceSimilarityParameters = z.object({
 export type SentenceSimilarityParameters = z.infer<typeof SentenceSimilarityParameters>;
 
 export const sentenceSimilarity: Task = {
-  name: "sentence-similarity",
-  aliases: [],
+  inputs: SentenceSimilarityInputs,
+  parameters: SentenceSimilarityParameters,
+  example: {
+    inputs: { source_sentence: "I am happy", sentences: ["I am glad", "It rains"] },
+  },
   answersListsByElement: false,
+  measure: "characters",
   async open(model) {
     return openSentenceSimilarity(await openEmbedder(model, "sentence-similarity"));
   },
@@ -54,19 +58,21 @@ function openSentenceSimilarity(
     notes: embedder.notes,
 
     /** The source sentence is the first item. */
-    preprocess(request) {
+    preprocess(request, { warn }) {
       const inputs = readInputs(SentenceSimilarityInputs, request, ACTION);
       const { truncation, max_length } = readParameters(
         SentenceSimilarityParameters,
         request.data["parameters"],
-        ACTION,
+        { action: ACTION, warn },
       );
       const prompt = embedder.own?.defaultPrompt ?? "";
       const toItem = (text: string, name: string) =>
         embedder.toItem(`${prompt}${text}`, embedder.pooled, {
           truncation: truncation ?? "longest_first",
           maxTokens: max_length,
-          refusal: `Cannot ${ACTION}: "inputs.${name}"`,
+          action: ACTION,
+          name: `inputs.${name}`,
+          warn,
         });
       const source = toItem(inputs.source_sentence, "source_sentence");
       const others = inputs.sentences.map((text, index) => toItem(text, `sentences[${index}]`));

@@ -5,15 +5,25 @@
  * `preprocess` makes items, `inference` answers any mixture of items, `postprocess` makes one request's answer of its
  * items' results. `../batch-answer.ts` joins the steps and chooses which items go together.
  */
-import type { InferenceRequest, JsonValue } from "../../inference.ts";
+import type { z } from "zod";
+
+import type { Batching, InferenceRequest, JsonValue } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Weights } from "../../weights.ts";
-import type { ModelFolder } from "../config.ts";
+import type { ModelFolder } from "../model/folder.ts";
 
-/** One unit of a forward pass: a text, or a pair of texts, as the model reads it. */
+/** One unit of a forward pass: a text, or a pair of texts, as the model reads it; an image; a sound. */
 export interface Item {
-  /** Its length in tokens, special tokens included: what decides who shares a forward pass. */
+  /**
+   * What it costs, in tokens: for a text its length, special tokens included; else whatever grows as the cost does.
+   * Decides who shares a forward pass.
+   */
   readonly tokens: number;
+  /**
+   * Only items of the same group share a forward pass: say the size of an image, or the parameters of a generation. A
+   * symbol of its own makes an item go alone. Items without a group share with each other.
+   */
+  readonly group?: string | symbol;
 }
 
 /** A request, made ready. */
@@ -22,6 +32,15 @@ export interface Prepared<I extends Item, S> {
   readonly items: readonly I[];
   /** What `postprocess` must know of the request. */
   readonly state: S;
+}
+
+/** What surrounds one request. */
+export interface TaskContext {
+  readonly log: Log;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  /** Tells the caller something beside the answer: a text was cut, a parameter has no effect. One sentence. */
+  readonly warn: (text: string) => void;
 }
 
 /**
@@ -33,14 +52,29 @@ export interface Prepared<I extends Item, S> {
 export interface OpenTask<I extends Item = Item, R = unknown, S = unknown> {
   /** What a person should read once at the start. */
   readonly notes: readonly string[];
+  /** A body that this model answers, where the task's own example would not do. */
+  readonly example?: JsonValue;
   /** @throws `INVALID_INPUT` when the request is not what this task answers. */
-  preprocess(request: InferenceRequest, log: Log): Prepared<I, S>;
-  /** One forward pass. Pads the items to the longest of them; answers one result per item, in order. */
-  inference(items: readonly I[]): Promise<readonly R[]>;
-  /** @param results One per item of this request, in the order of `Prepared.items`. */
-  postprocess(state: S, results: readonly R[]): JsonValue;
+  preprocess(
+    request: InferenceRequest,
+    context: TaskContext,
+  ): Prepared<I, S> | Promise<Prepared<I, S>>;
+  /**
+   * One forward pass, or one generation. Pads the items to the longest of them; answers one result per item, in order.
+   *
+   * @param signal Aborted when nobody waits for any of the items any more: a generation stops then, with whatever error.
+   */
+  inference(items: readonly I[], signal: AbortSignal): Promise<readonly R[]>;
+  /**
+   * @param results One per item of this request, in the order of `Prepared.items`.
+   * @returns JSON, or a `Blob` with its type where the answer is a file.
+   */
+  postprocess(state: S, results: readonly R[]): Answer | Promise<Answer>;
   dispose(): Promise<void>;
 }
+
+/** What a task answers: JSON, or a file with its media type. */
+export type Answer = JsonValue | Blob;
 
 /** What a task opens. */
 export interface TaskModel {
@@ -48,16 +82,21 @@ export interface TaskModel {
   readonly weights: Weights;
   /** Threads that one forward pass may use; onnxruntime's own default when absent. */
   readonly intraOpThreads?: number;
+  /** Hosts from which inputs given as URLs may be fetched; none when absent. */
+  readonly urlHosts?: readonly string[];
 }
 
-/** A row of the registry. */
+/** A task as its file describes it; `registry.ts` has its name. */
 export interface Task {
-  /** The Hub's name of the task (`pipeline_tag`). */
-  readonly name: string;
-  /** Other names that mean the same. */
-  readonly aliases: readonly string[];
+  /** What `inputs` may be, for JSON bodies. */
+  readonly inputs: z.ZodType;
+  readonly parameters: z.ZodObject;
+  /** A body that every model of this task answers. */
+  readonly example: JsonValue;
   /** Whether the answer to a list of inputs is the list of its elements' answers, so that a list may be split. */
   readonly answersListsByElement: boolean;
+  /** What a request's cost is predicted from before it is prepared. */
+  readonly measure: NonNullable<Batching["measure"]>;
   /** @throws `MODEL_INVALID` when the model's files cannot be loaded, or answer something else. */
   open(model: TaskModel): Promise<OpenTask>;
 }

@@ -18,9 +18,9 @@
 import { AutoModelForSequenceClassification } from "@huggingface/transformers";
 import { z } from "zod";
 
-import type { ModelConfig } from "../config.ts";
-import { loadEncoder, rowOf, type Encoder } from "../model-encoder.ts";
-import type { Encoding } from "../model-truncation.ts";
+import type { ModelConfig } from "../model/folder.ts";
+import { loadEncoder, rowOf, type Encoder } from "../model/encoder.ts";
+import type { Encoding } from "../model/truncation.ts";
 import {
   inputName,
   MaxLengthParameter,
@@ -64,9 +64,11 @@ export const TextClassificationParameters = z.object({
 export type TextClassificationParameters = z.infer<typeof TextClassificationParameters>;
 
 export const textClassification: Task = {
-  name: "text-classification",
-  aliases: ["sentiment-analysis"],
+  inputs: TextClassificationInputs,
+  parameters: TextClassificationParameters,
+  example: { inputs: "I am quite excited how this will turn out" },
   answersListsByElement: true,
+  measure: "characters",
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForSequenceClassification);
     const logits = findOutput(encoder, model, "text-classification", ["logits"], 2);
@@ -100,13 +102,12 @@ function openTextClassification(
   return {
     notes: [],
 
-    preprocess(request) {
+    preprocess(request, { warn }) {
       const inputs = readInputs(TextClassificationInputs, request, ACTION);
-      const parameters = readParameters(
-        TextClassificationParameters,
-        request.data["parameters"],
-        ACTION,
-      );
+      const parameters = readParameters(TextClassificationParameters, request.data["parameters"], {
+        action: ACTION,
+        warn,
+      });
       const isList = Array.isArray(inputs);
       const items = (isList ? inputs : [inputs]).map((input, index): TextItem => {
         const { text, text_pair } = typeof input === "string" ? { text: input } : input;
@@ -114,7 +115,9 @@ function openTextClassification(
           pair: text_pair ?? undefined,
           truncation: parameters.truncation ?? "longest_first",
           maxTokens: parameters.max_length,
-          refusal: `Cannot ${ACTION}: "${inputName(request, index)}"`,
+          action: ACTION,
+          name: inputName(request, index),
+          warn,
         });
         return { tokens: encoding.inputIds.length, encoding };
       });

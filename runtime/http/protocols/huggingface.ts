@@ -118,11 +118,12 @@ async function predict(
     ...(received.media !== undefined && { media: received.media }),
     headers: withoutCredentials(c.req.header()),
   };
-  const { output, timings } = await engine.submit(request, c.var.waiting);
+  const { output, timings, warnings = [] } = await engine.submit(request, c.var.waiting);
   // Before the response is made: afterwards each of them would cost a copy of it.
   c.header("x-queue-time", timings.queueMs.toFixed(1));
   c.header("x-inference-time", timings.inferenceMs.toFixed(1));
   c.header("x-total-time", (engine.now() - c.var.startedAtMs).toFixed(1));
+  if (warnings.length > 0) c.header("warnings", toHeader(warnings));
   if (dialect === "auto" && description.handler === "default") c.header("vary", "user-agent");
   const accept = c.req.header("accept");
   switch (output.kind) {
@@ -141,6 +142,19 @@ async function predict(
       return c.body(body, 200, headers);
     }
   }
+}
+
+/** More would not be read, and proxies refuse long headers. */
+const MOST_WARNINGS = 5;
+const LONGEST_WARNING = 200;
+
+/** Sentences as a header's value: visible ASCII, `; ` between them. */
+function toHeader(warnings: readonly string[]): string {
+  const shown = warnings
+    .slice(0, MOST_WARNINGS)
+    .map((text) => text.replace(/[^\x20-\x7e]/g, "?").slice(0, LONGEST_WARNING));
+  const rest = warnings.length - shown.length;
+  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join("; ");
 }
 
 /** What the last event of a broken stream says. */

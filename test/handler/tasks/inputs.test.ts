@@ -64,14 +64,14 @@ const Parameters = z.object({
 
 test("readParameters() takes nothing, null and what changes nothing here", () => {
   for (const value of [undefined, null, {}, { padding: true, device: 0, return_tensors: "pt" }]) {
-    const parameters = readParameters(Parameters, value, "test it");
+    const parameters = readParameters(Parameters, value, { action: "test it" });
     assert.equal(parameters.top_k, undefined);
   }
 });
 
 test("readParameters() lets `parameters` win over what lies elsewhere", () => {
   const elsewhere = { top_k: 1, max_length: 9 };
-  const parameters = readParameters(Parameters, { top_k: 2 }, "test it", elsewhere);
+  const parameters = readParameters(Parameters, { top_k: 2 }, { action: "test it", elsewhere });
   assert.deepEqual([parameters.top_k, parameters.max_length], [2, 9]);
 });
 
@@ -95,7 +95,7 @@ test("readParameters() refuses with one sentence", () => {
     ],
   ];
   for (const [value, sentence] of cases) {
-    assert.throws(() => readParameters(Parameters, value, "test it"), {
+    assert.throws(() => readParameters(Parameters, value, { action: "test it" }), {
       code: "INVALID_INPUT",
       message: `Cannot test it: ${sentence}`,
     });

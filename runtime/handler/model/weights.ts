@@ -1,9 +1,9 @@
 /**
  * Which weights of a repository to load, with the sentences that go with the choice or its failure.
  *
- * The rules themselves are in `../weights.ts`, shared with the download.
+ * The rules themselves are in `../../weights.ts`, shared with the download.
  */
-import { RuntimeError } from "../errors.ts";
+import { RuntimeError } from "../../errors.ts";
 import {
   chooseWeights,
   DTYPES,
@@ -11,8 +11,8 @@ import {
   isOnnxFile,
   type Dtype,
   type Weights,
-} from "../weights.ts";
-import { nameSome, type ModelFolder } from "./config.ts";
+} from "../../weights.ts";
+import { nameSome, type ModelFolder } from "./folder.ts";
 
 /** What people call a dtype whose name is not its number format. */
 const FORMAT_OF: Partial<Record<Dtype, string>> = { q8: "int8" };

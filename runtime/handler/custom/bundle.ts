@@ -2,9 +2,9 @@
  * Compiles a repository's handler and imports it: one way for every version of Node.
  *
  * esbuild joins the repository's own files into one ES module with a source map; packages stay where they are
- * (`custom-resolve.ts`). The module is written to a fresh temporary folder, imported and deleted, so a read-only
- * repository works, and a second call sees the files as they are then. `custom-scope.ts` gives it a `require` and an
- * `import.meta` that speak of the source files, `custom-import.ts` an `import(name)`.
+ * (`resolve.ts`). The module is written to a fresh temporary folder, imported and deleted, so a read-only
+ * repository works, and a second call sees the files as they are then. `scope.ts` gives it a `require` and an
+ * `import.meta` that speak of the source files, `import.ts` an `import(name)`.
  *
  * What differs from plain Node: packages are evaluated before the first own file, as a bundle's imports come first.
  */
@@ -21,11 +21,11 @@ import {
   type Loader,
   type Plugin,
 } from "esbuild";
-import { messageOf, RuntimeError, systemCodeOf } from "../errors.ts";
-import { hasDynamicImport, hookDynamicImports } from "./custom-import.ts";
-import { formatNotice, toCompileError } from "./custom-failure.ts";
-import { packageResolver, SHARED_NAMESPACE } from "./custom-resolve.ts";
-import { RUNTIME_FOLDER, type ScopeOptions } from "./custom-scope.ts";
+import { messageOf, RuntimeError, systemCodeOf } from "../../errors.ts";
+import { hasDynamicImport, hookDynamicImports } from "./import.ts";
+import { formatNotice, toCompileError } from "./failure.ts";
+import { packageResolver, SHARED_NAMESPACE } from "./resolve.ts";
+import { RUNTIME_FOLDER, type ScopeOptions } from "./scope.ts";
 
 export interface CompileOptions {
   /** The repository's folder, absolute. */
@@ -126,7 +126,7 @@ const META = "__hubserve_meta";
 
 /** Runs before the handler's first line, on a line of its own. */
 function toBanner(scope: ScopeOptions): string {
-  const helper = new URL(`./custom-scope${extname(import.meta.url)}`, import.meta.url);
+  const helper = new URL(`./scope${extname(import.meta.url)}`, import.meta.url);
   return (
     `import { createScope as __hubserve_createScope } from ${JSON.stringify(helper.href)}; ` +
     `const __hubserve_scope = __hubserve_createScope(${JSON.stringify(scope)}); ` +

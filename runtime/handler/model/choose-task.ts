@@ -5,11 +5,10 @@
  * architecture in `config.json`. The table knows more tasks than are served, so that a refusal can name what the model
  * is for. To add an architecture: one line, above the first line that would also match it.
  */
-import { RuntimeError } from "../errors.ts";
-import { nearestWord } from "../nearest-word.ts";
-import { isSentenceTransformer, type ModelFolder } from "./config.ts";
-import { findTask, TASKS } from "./tasks/registry.ts";
-import type { Task } from "./tasks/task.ts";
+import { RuntimeError } from "../../errors.ts";
+import { nearestWord } from "../../nearest-word.ts";
+import { isSentenceTransformer, type ModelFolder } from "./folder.ts";
+import { findTask, TASKS, type TaskEntry } from "../tasks/registry.ts";
 
 /** Class names of transformers and the task each was trained for; the first match wins. */
 const TASK_OF_ARCHITECTURE: readonly (readonly [architecture: RegExp, task: string])[] = [
@@ -68,7 +67,7 @@ export function taskOfArchitecture(architecture: string): string | undefined {
 
 /** A task with the reason for it, as half a sentence. */
 export interface TaskChoice {
-  readonly task: Task;
+  readonly task: TaskEntry;
   readonly why: string;
 }
 

@@ -5,8 +5,8 @@
  * one sentence without any of them; the log sees everything through `cause`.
  */
 import { pathToFileURL } from "node:url";
-import { isRuntimeError, messageOf, RuntimeError } from "../errors.ts";
-import { redact } from "../observe/log.ts";
+import { isRuntimeError, messageOf, RuntimeError } from "../../errors.ts";
+import { redact } from "../../observe/log.ts";
 
 /** The longest message a client reads, in UTF-16 units: enough for a sentence, too short for a dump. */
 const MAX_MESSAGE_LENGTH = 500;

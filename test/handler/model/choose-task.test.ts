@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { chooseTask, taskOfArchitecture } from "../../runtime/handler/model-task.ts";
+import { chooseTask, taskOfArchitecture } from "../../../runtime/handler/model/choose-task.ts";
 
 /** From models of the Hub, one per kind. */
 const ARCHITECTURES: Readonly<Record<string, string | undefined>> = {

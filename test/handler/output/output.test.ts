@@ -3,9 +3,9 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import { RawAudio, RawImage, Tensor as TransformersTensor } from "@huggingface/transformers";
 import { Tensor } from "onnxruntime-node";
-import { isRuntimeError, RuntimeError } from "../../runtime/errors.ts";
-import { toJson, toJsonAwaiting } from "../../runtime/handler/output-json.ts";
-import { toOutput } from "../../runtime/handler/output.ts";
+import { isRuntimeError, RuntimeError } from "../../../runtime/errors.ts";
+import { toJson, toJsonAwaiting } from "../../../runtime/handler/output/json.ts";
+import { toOutput } from "../../../runtime/handler/output/output.ts";
 
 /** The JSON that a result becomes; structured cloning and text must agree about it. */
 async function jsonOf(result: unknown): Promise<unknown> {

@@ -3,8 +3,8 @@
  *
  * Tensors are told by `dims` and `data`, whichever copy of onnxruntime or transformers.js made them.
  */
-import type { JsonValue } from "../inference.ts";
-import { isPlainObject } from "./plain-object.ts";
+import type { JsonValue } from "../../inference.ts";
+import { isPlainObject } from "../plain-object.ts";
 
 /** An array of nothing but numbers, in one pass; `undefined` for any other, found out at its first element. */
 export function fromNumbers(values: readonly unknown[]): JsonValue | undefined {

@@ -1,9 +1,9 @@
 /**
  * A repository's own handler: the class found in what it exports, one instance made, `call` made safe.
  */
-import { RuntimeError } from "../errors.ts";
-import type { InferenceRequest, ModelDescription } from "../inference.ts";
-import type { Log } from "../observe/log.ts";
+import { RuntimeError } from "../../errors.ts";
+import type { InferenceRequest, ModelDescription } from "../../inference.ts";
+import type { Log } from "../../observe/log.ts";
 import { compileHandler, type CompiledHandler } from "./bundle.ts";
 import type {
   BatchHooks,
@@ -13,11 +13,11 @@ import type {
   EndpointHandlerClass,
   LoadedHandler,
   LoadOptions,
-} from "./contract.ts";
-import { toHandlerData } from "./custom-data.ts";
-import { toLoadError, WANTED_SHAPE } from "./custom-failure.ts";
-import { callBatchSafely } from "./custom-batch.ts";
-import { toHandlerError } from "./custom-message.ts";
+} from "../contract.ts";
+import { toHandlerData } from "./data.ts";
+import { toLoadError, WANTED_SHAPE } from "./failure.ts";
+import { callBatchSafely } from "./batch.ts";
+import { toHandlerError } from "./message.ts";
 
 /** The names under which the class may be exported; the second is Hugging Face's older one. */
 const CLASS_NAMES = ["EndpointHandler", "PreTrainedPipeline"] as const;

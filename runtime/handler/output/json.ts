@@ -6,18 +6,11 @@
  * holds it, else a string; NaN and the infinities become null; images, sounds and blobs become base64.
  * To teach it a new kind of value, add it to `convertObject`.
  */
-import { RuntimeError } from "../errors.ts";
-import type { JsonValue } from "../inference.ts";
-import { encode, isFile, type FileLike } from "./output-file.ts";
-import {
-  fromBigInt,
-  fromNumbers,
-  fromTensor,
-  fromView,
-  isTensor,
-  toFinite,
-} from "./output-tensor.ts";
-import { isPlainObject } from "./plain-object.ts";
+import { RuntimeError } from "../../errors.ts";
+import type { JsonValue } from "../../inference.ts";
+import { encode, isFile, type FileLike } from "./file.ts";
+import { fromBigInt, fromNumbers, fromTensor, fromView, isTensor, toFinite } from "./tensor.ts";
+import { isPlainObject } from "../plain-object.ts";
 
 /** Far deeper than any answer, far less deep than the call stack. */
 const MAX_DEPTH = 200;

@@ -1,7 +1,7 @@
 /**
  * What a repository says about its model: `config.json`, the front matter of its card, and the names of its files.
  *
- * It only reads. Which task follows is decided in `model-task.ts`, which weights in `model-weights.ts`. Nothing that a
+ * It only reads. Which task follows is decided in `choose-task.ts`, which weights in `weights.ts`. Nothing that a
  * client sends comes here: every path below the repository's folder is fixed or found by listing it.
  */
 import { readdir, readFile, stat } from "node:fs/promises";
@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 
-import { messageOf, RuntimeError, systemCodeOf } from "../errors.ts";
-import { findModelFolder } from "../weights.ts";
+import { messageOf, RuntimeError, systemCodeOf } from "../../errors.ts";
+import { findModelFolder } from "../../weights.ts";
 
 /** The keys of `config.json` that hubserve reads; all others stay as they are. */
 export const ModelConfig = z.looseObject({

@@ -3,8 +3,8 @@ import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { readModelFolder } from "../../runtime/handler/config.ts";
-import { EMBEDDED, variantOf } from "../support/goldens.ts";
+import { readModelFolder } from "../../../runtime/handler/model/folder.ts";
+import { EMBEDDED, variantOf } from "../../support/goldens.ts";
 
 const CONFIG = { model_type: "bert", architectures: ["BertModel"] };
 

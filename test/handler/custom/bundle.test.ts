@@ -6,10 +6,10 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { env } from "@huggingface/transformers";
 import { InferenceSession } from "onnxruntime-node";
-import { bundleHandler, compileHandler } from "../../runtime/handler/bundle.ts";
-import { RuntimeError } from "../../runtime/index.ts";
-import { runHandler } from "../support/handler-process.ts";
-import { handlerFixture, makeRepository, packageFiles } from "../support/handler-repository.ts";
+import { bundleHandler, compileHandler } from "../../../runtime/handler/custom/bundle.ts";
+import { RuntimeError } from "../../../runtime/index.ts";
+import { runHandler } from "../../support/handler-process.ts";
+import { handlerFixture, makeRepository, packageFiles } from "../../support/handler-repository.ts";
 
 /** What a fixture's handler answers, from a process of its own. */
 async function answerOf(repository: string, data: unknown, dependencies?: string) {

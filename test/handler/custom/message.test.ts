@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeForClient } from "../../runtime/handler/custom-message.ts";
+import { describeForClient } from "../../../runtime/handler/custom/message.ts";
 
 for (const text of [
   "a/b and c/d/e",

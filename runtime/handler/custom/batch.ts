@@ -4,12 +4,12 @@
  * An `Error` in a place of the result fails that member alone. When the whole call throws, the batch is halved until
  * the member at fault stands alone, so that one bad request does not fail its neighbours.
  */
-import { RuntimeError } from "../errors.ts";
-import type { Log } from "../observe/log.ts";
-import { countCharacters, guessTokens } from "../text-length.ts";
-import type { BatchHooks, BatchMember, EndpointHandler } from "./contract.ts";
-import { toHandlerData } from "./custom-data.ts";
-import { toHandlerError } from "./custom-message.ts";
+import { RuntimeError } from "../../errors.ts";
+import type { Log } from "../../observe/log.ts";
+import { countCharacters, guessTokens } from "../../text-length.ts";
+import type { BatchHooks, BatchMember, EndpointHandler } from "../contract.ts";
+import { toHandlerData } from "./data.ts";
+import { toHandlerError } from "./message.ts";
 
 interface Numbered {
   readonly index: number;

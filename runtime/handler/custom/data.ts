@@ -3,9 +3,9 @@
  *
  * Handlers ported from Python do `data.pop("inputs")`; the request must survive that, as it may be tried again.
  */
-import type { InferenceRequest } from "../inference.ts";
-import type { HandlerData } from "./contract.ts";
-import { isPlainObject } from "./plain-object.ts";
+import type { InferenceRequest } from "../../inference.ts";
+import type { HandlerData } from "../contract.ts";
+import { isPlainObject } from "../plain-object.ts";
 
 /** A fresh plain object; a binary body becomes a `Blob` in `inputs`. Typed arrays are handed on, not copied. */
 export function toHandlerData({ data, media }: InferenceRequest): HandlerData {

@@ -6,8 +6,8 @@
 import { relative, isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Message } from "esbuild";
-import { isRuntimeError, messageOf, RuntimeError } from "../errors.ts";
-import { describeForClient } from "./custom-message.ts";
+import { isRuntimeError, messageOf, RuntimeError } from "../../errors.ts";
+import { describeForClient } from "./message.ts";
 
 /** The most complaints of the compiler that one message repeats. */
 const MAX_COMPLAINTS = 3;

@@ -6,8 +6,8 @@
  */
 import { z } from "zod";
 
-import { isSentenceTransformer, readJson, type ModelFolder } from "./config.ts";
-import type { Pooling } from "./tasks/pooling.ts";
+import { isSentenceTransformer, readJson, type ModelFolder } from "./folder.ts";
+import type { Pooling } from "../tasks/pooling.ts";
 
 export interface SentenceTransformer {
   /** Several are joined end to end. */

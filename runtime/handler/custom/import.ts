@@ -2,14 +2,14 @@
  * `import()` inside a compiled handler, also of names that are computed at run time.
  *
  * esbuild leaves `import(name)` alone, and Node would look below the bundle's temporary folder. A hook sends it where
- * `custom-resolve.ts` sends the names it can read. The same hook hands the bundle to Node as it is: tsx, in
+ * `resolve.ts` sends the names it can read. The same hook hands the bundle to Node as it is: tsx, in
  * development, would rewrite modules that hold an `import()` and lose their source map. A bundle without gets no hook.
  */
 import { readFileSync } from "node:fs";
 import * as nodeModule from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { RUNTIME_INDEX, SHARED_PACKAGES, type ScopeOptions } from "./custom-scope.ts";
+import { RUNTIME_INDEX, SHARED_PACKAGES, type ScopeOptions } from "./scope.ts";
 
 /** Whether compiled code may hold an `import()`; a text that looks like one counts too. */
 export function hasDynamicImport(code: string): boolean {

@@ -3,7 +3,7 @@
  * are computed at run time.
  *
  * The bundle runs from a temporary folder, so Node's own answers would start there. These start at the handler's
- * source file and then, as `custom-resolve.ts` does for the names it can read, go on to the folders in `fallbacks`.
+ * source file and then, as `resolve.ts` does for the names it can read, go on to the folders in `fallbacks`.
  * The bundle imports this file by URL; keep it free of anything that costs time to load.
  */
 import * as nodeModule from "node:module";
@@ -17,8 +17,8 @@ export const SHARED_PACKAGES: readonly string[] = [
   "onnxruntime-node",
 ];
 
-/** The folder above this file, whose `node_modules` (or one above) holds the runtime's packages. */
-export const RUNTIME_FOLDER = dirname(dirname(fileURLToPath(import.meta.url)));
+/** The runtime's own folder, whose `node_modules` (or one above) holds the runtime's packages. */
+export const RUNTIME_FOLDER = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** What `import … from "hubserve"` means inside a handler: `index.ts` in development, `index.js` once published. */
 export const RUNTIME_INDEX = join(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { chooseModelWeights, describeWeights } from "../../runtime/handler/model-weights.ts";
+import { chooseModelWeights, describeWeights } from "../../../runtime/handler/model/weights.ts";
 
 test("describeWeights() names the files and what else there is", () => {
   const describe = (files: string[], wanted?: string) =>

@@ -13,15 +13,15 @@ import {
   type PreTrainedTokenizer,
 } from "@huggingface/transformers";
 
-import { messageOf, RuntimeError } from "../errors.ts";
+import { messageOf, RuntimeError } from "../../errors.ts";
 import {
   maxTokensOf,
   truncate,
   type Encoding,
   type Truncation,
   type TruncationSide,
-} from "./model-truncation.ts";
-import type { TaskModel } from "./tasks/task.ts";
+} from "./truncation.ts";
+import type { TaskModel } from "../tasks/task.ts";
 
 /** How to tokenize one text. */
 export interface EncodeOptions {
@@ -33,8 +33,12 @@ export interface EncodeOptions {
   readonly maxTokens?: number | undefined;
   /** The end that is cut; the tokenizer's own `truncation_side` when absent. */
   readonly side?: TruncationSide | undefined;
-  /** How a refusal begins: `Cannot classify the text: "inputs"`. */
-  readonly refusal: string;
+  /** What is being done, for a refusal: `classify the text`. */
+  readonly action: string;
+  /** What the client calls this text: `inputs[2]`. */
+  readonly name: string;
+  /** Told when the text was cut. */
+  readonly warn?: ((text: string) => void) | undefined;
 }
 
 /** An output of the graph, converted to float32 where it was float16. Row-major. */
@@ -116,24 +120,28 @@ export async function loadEncoder(model: TaskModel, autoModel: AutoModelClass): 
     outputs: new Map(session.outputMetadata.map(({ name, shape }) => [name, shape?.length ?? 0])),
     tokensOf,
 
-    encode(text, { pair, truncation, maxTokens: wanted = Infinity, side = ownSide, refusal }) {
+    encode(text, options) {
+      const { pair, truncation, maxTokens: wanted = Infinity, side = ownSide } = options;
       const whole = encodeWhole(text, pair);
       const length = whole.inputIds.length;
       if (truncation === "none") {
         if (length <= maxTokens) return whole;
-        throw new RuntimeError(
-          "INVALID_INPUT",
-          `${refusal} is ${length} tokens long, wanted at most ${maxTokens} as truncation is off`,
+        throw refusal(
+          options,
+          `${length} tokens long, wanted at most ${maxTokens} as truncation is off`,
         );
       }
       const limit = Math.min(wanted, maxTokens);
       if (length <= limit) return whole;
       const second = pair === undefined ? undefined : tokensOf(pair);
       const cut = truncate(whole, tokensOf(text), second, limit, truncation, side);
-      if (cut !== undefined) return cut;
-      throw new RuntimeError(
-        "INVALID_INPUT",
-        `${refusal} is ${length} tokens long and cannot be cut to ${limit} with the truncation "${truncation}"`,
+      if (cut !== undefined) {
+        options.warn?.(`"${options.name}" was cut from ${length} to ${cut.inputIds.length} tokens`);
+        return cut;
+      }
+      throw refusal(
+        options,
+        `${length} tokens long and cannot be cut to ${limit} with the truncation "${truncation}"`,
       );
     },
 
@@ -148,6 +156,10 @@ export async function loadEncoder(model: TaskModel, autoModel: AutoModelClass): 
       await network.dispose();
     },
   };
+}
+
+function refusal({ action, name }: EncodeOptions, problem: string): RuntimeError {
+  return new RuntimeError("INVALID_INPUT", `Cannot ${action}: "${name}" is ${problem}`);
 }
 
 /** Row `index` of a tensor `[B, …]`: a view, not a copy. */

@@ -5,7 +5,7 @@
  * on the embedded model that moved scores of long texts by up to 0.17. So the text and the special tokens
  * around it are told apart here, by finding the bare text's tokens inside the finished sequence.
  */
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./folder.ts";
 
 /** A text or a pair of texts as a model reads it. */
 export interface Encoding {

@@ -1,14 +1,14 @@
 /**
  * What a handler returned, as one of the three neutral outputs: JSON, a file, or a stream.
  *
- * `output-json.ts` knows what becomes of values inside JSON, `output-tensor.ts` of numbers, `output-file.ts` of images
+ * `json.ts` knows what becomes of values inside JSON, `tensor.ts` of numbers, `file.ts` of images
  * and sounds.
  */
-import { RuntimeError } from "../errors.ts";
-import type { InferenceOutput, JsonValue, Media } from "../inference.ts";
-import { toHandlerError } from "./custom-message.ts";
-import { encode, isFile, type FileLike } from "./output-file.ts";
-import { isStream, toJsonAwaiting, type Stream } from "./output-json.ts";
+import { RuntimeError } from "../../errors.ts";
+import type { InferenceOutput, JsonValue, Media } from "../../inference.ts";
+import { toHandlerError } from "../custom/message.ts";
+import { encode, isFile, type FileLike } from "./file.ts";
+import { isStream, toJsonAwaiting, type Stream } from "./json.ts";
 
 /** What bytes of no stated type are. */
 const BYTES = "application/octet-stream";

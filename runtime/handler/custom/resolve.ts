@@ -16,7 +16,7 @@ import { isBuiltin } from "node:module";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { OnResolveArgs, OnResolveResult, Plugin, PluginBuild } from "esbuild";
-import { isShared, RUNTIME_FOLDER, RUNTIME_INDEX } from "./custom-scope.ts";
+import { isShared, RUNTIME_FOLDER, RUNTIME_INDEX } from "./scope.ts";
 
 export interface ResolveOptions {
   /** The repository's folder, absolute. */
