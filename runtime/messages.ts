@@ -67,7 +67,8 @@ export type FromWorker =
       readonly type: "ready";
       readonly description: ModelDescription;
       readonly batching: Batching;
-      readonly loadMs: number;
+      /** How long each part of the start took, in milliseconds, from the process's beginning on. */
+      readonly parts: Readonly<Record<string, number>>;
     }
   /** Loading failed; the child exits on its own. */
   | { readonly type: "failed"; readonly error: WorkerError }

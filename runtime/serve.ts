@@ -133,6 +133,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       log.info(`Shutting down: ${engine?.running ?? 0} requests run, ${engine?.waiting ?? 0} wait`);
       await delay(config.drainDelayMs);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      engine?.closeGate();
       server.closeIdleConnections();
       // A connection kept alive is idle again only when its last response is written.
       const sweep = setInterval(() => server.closeIdleConnections(), 50);

@@ -16,9 +16,8 @@ export function measureRequest(
   return Array.isArray(inputs) ? Math.max(1, inputs.length) : 1;
 }
 
-/** Characters of all text in the request's inputs, or bytes of its file; 0 where there is neither. */
-export function countCharacters({ data, media }: InferenceRequest): number {
-  if (media !== undefined) return media.bytes.byteLength;
+/** Characters of all text in the request's inputs; 0 where there is none. */
+export function countCharacters({ data }: InferenceRequest): number {
   const inputs = data["inputs"];
   if (typeof inputs === "string") return inputs.length;
   let characters = 0;
@@ -31,6 +30,11 @@ export function countCharacters({ data, media }: InferenceRequest): number {
       for (const inner of Object.values(value)) stack.push(inner);
   }
   return characters;
+}
+
+/** What a request keeps in memory while it waits, in bytes, roughly: its text in two bytes a character, its file. */
+export function sizeInMemory(request: InferenceRequest): number {
+  return (request.media?.bytes.byteLength ?? 0) + 2 * countCharacters(request);
 }
 
 /** English in word pieces; what other languages and vocabularies have is learned (`engine/cost-model.ts`). */

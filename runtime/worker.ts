@@ -9,16 +9,11 @@ import type { CallContext, LoadedHandler, MemberOutcome } from "./handler/contra
 import { toHandlerError } from "./handler/custom/message.ts";
 import { loadHandler } from "./handler/load.ts";
 import { toOutput } from "./handler/output/output.ts";
-import { ONE_BY_ONE, type ForwardPass, type JsonValue, type LoadOptions } from "./inference.ts";
-import {
-  STREAM_WINDOW,
-  type FromWorker,
-  type JobAnswer,
-  type JobMessage,
-  type ToWorker,
-  type WorkerError,
-} from "./messages.ts";
-import type { Log, LogFields, LogLevel } from "./observe/log.ts";
+import { ONE_BY_ONE, type JsonValue, type LoadOptions } from "./inference.ts";
+import { STREAM_WINDOW, type JobMessage, type ToWorker, type WorkerError } from "./messages.ts";
+import { createBacklog } from "./worker/backlog.ts";
+import { createChannelLog, send } from "./worker/channel.ts";
+import { createOutbox } from "./worker/outbox.ts";
 
 /** A job in this process. */
 interface RunningJob {
@@ -32,6 +27,8 @@ interface RunningJob {
 const running = new Map<number, RunningJob>();
 const log = createChannelLog({});
 const outbox = createOutbox();
+/** A batch at a time, or as many requests as the handler takes. */
+const backlog = createBacklog(() => handler?.batching?.concurrency ?? 1);
 let handler: LoadedHandler | undefined;
 
 process.on("message", (message: ToWorker) => {
@@ -40,7 +37,7 @@ process.on("message", (message: ToWorker) => {
       void load(message.options);
       break;
     case "predict":
-      void predict(message.jobs, message.maxPaddedTokens);
+      predict(message.jobs, message.maxPaddedTokens);
       break;
     case "cancel": {
       const job = running.get(message.jobId);
@@ -78,48 +75,53 @@ process.on("unhandledRejection", (reason) => {
 });
 
 async function load(options: LoadOptions): Promise<void> {
-  const startedAtMs = performance.now();
+  const startedAtMs = performance.now(); // since this process began
   try {
     handler = await loadHandler(options, log);
-    const { description, batching = ONE_BY_ONE } = handler;
-    send({ type: "ready", description, batching, loadMs: performance.now() - startedAtMs });
+    const { description, batching = ONE_BY_ONE, loadParts = {} } = handler;
+    const parts = { process: startedAtMs, ...loadParts };
+    send({ type: "ready", description, batching, parts });
   } catch (error) {
     send({ type: "failed", error: toWorkerError(error) }, () => process.exit(1));
   }
 }
 
 /** Work that came together goes to the handler together, where it takes batches. */
-async function predict(jobs: readonly JobMessage[], maxPaddedTokens: number): Promise<void> {
-  if (handler?.callBatch === undefined) {
-    for (const job of jobs) void answer(job);
-    return;
-  }
-  const entries = jobs.map((message) => ({
-    message,
-    job: register(message),
-    startedAtMs: performance.now(),
-  }));
+function predict(messages: readonly JobMessage[], maxPaddedTokens: number): void {
+  const entries = messages.map((message): Entry => ({ message, job: register(message) }));
+  if (handler?.callBatch !== undefined) backlog.add(() => answerTogether(entries, maxPaddedTokens));
+  else for (const entry of entries) backlog.add(() => answer(entry));
+}
+
+interface Entry {
+  readonly message: JobMessage;
+  readonly job: RunningJob;
+}
+
+async function answerTogether(entries: readonly Entry[], maxPaddedTokens: number): Promise<void> {
+  const startedAtMs = performance.now();
+  const concluded: Promise<void>[] = [];
   const members = entries.map(({ message, job }) => ({
     request: message.request,
     context: contextOf(message, job),
   }));
-  await handler.callBatch(members, {
+  await handler?.callBatch?.(members, {
     maxPaddedTokens,
     onPass: (pass) => outbox.pass(pass),
     onOutcome(index, outcome) {
       const entry = entries[index];
       if (entry === undefined) return;
-      const { message, job, startedAtMs } = entry;
-      void conclude(message.jobId, job, startedAtMs, outcome);
+      concluded.push(conclude(entry.message.jobId, entry.job, startedAtMs, outcome));
     },
   });
+  await Promise.all(concluded);
 }
 
 /** One request, for a handler that takes them one by one. */
-async function answer(message: JobMessage): Promise<void> {
-  const job = register(message);
+async function answer({ message, job }: Entry): Promise<void> {
   const startedAtMs = performance.now();
   try {
+    job.abort.signal.throwIfAborted(); // its client left while it waited here
     if (handler === undefined)
       throw new RuntimeError("NOT_READY", "Cannot answer the request: the handler is not loaded");
     const value = await handler.call(message.request, contextOf(message, job));
@@ -175,52 +177,6 @@ function contextOf({ request }: JobMessage, { abort }: RunningJob): CallContext 
   };
 }
 
-/** How often the parent hears how much memory this process has. */
-const MEMORY_INTERVAL_MS = 1000;
-
-/**
- * Answers on their way to the parent. Those that become known in one turn go in one message, and they go before the
- * next run of the model, which holds the event loop.
- */
-function createOutbox(): {
-  answer(answer: JobAnswer): void;
-  pass(pass: ForwardPass): void;
-  flush(): void;
-} {
-  let answers: JobAnswer[] = [];
-  let passes: ForwardPass[] = [];
-  let isScheduled = false;
-  let measuredAtMs = -Infinity;
-
-  function flush(): void {
-    isScheduled = false;
-    if (answers.length === 0 && passes.length === 0) return;
-    send({ type: "results", answers, passes, ...memory() });
-    answers = [];
-    passes = [];
-  }
-  /** Reading it costs some ten microseconds, so it is not sent with every answer. */
-  function memory(): { rssBytes?: number } {
-    const nowMs = performance.now();
-    if (nowMs - measuredAtMs < MEMORY_INTERVAL_MS) return {};
-    measuredAtMs = nowMs;
-    return { rssBytes: process.memoryUsage.rss() };
-  }
-  function schedule(): void {
-    if (isScheduled) return;
-    isScheduled = true;
-    queueMicrotask(flush);
-  }
-  return {
-    answer(answer) {
-      answers.push(answer);
-      schedule();
-    },
-    pass: (pass) => void passes.push(pass), // travels with the answers that it made
-    flush,
-  };
-}
-
 /** Sends a stream's chunks as its reader makes room for them, and its `end`, always. */
 async function sendChunks(
   jobId: number,
@@ -258,47 +214,4 @@ function toWorkerError(error: unknown, signal?: AbortSignal): WorkerError {
   const failure = toHandlerError(error, signal);
   const origin = failure.cause instanceof Error ? failure.cause : failure;
   return { ...toPlainError(failure), stack: origin.stack ?? origin.message };
-}
-
-function send(message: FromWorker, sent?: () => void): void {
-  if (!process.connected) return;
-  process.send?.(message, undefined, undefined, () => sent?.());
-}
-
-/** A log whose lines the parent prints. */
-function createChannelLog(inherited: LogFields): Log {
-  const at = (level: LogLevel) => (message: string, fields?: LogFields) =>
-    send({
-      type: "log",
-      level,
-      message,
-      fields: toPlainFields({ ...inherited, ...fields }),
-    });
-  return {
-    debug: at("debug"),
-    info: at("info"),
-    warn: at("warn"),
-    error: at("error"),
-    child: (fields) => createChannelLog({ ...inherited, ...fields }),
-  };
-}
-
-/** Handlers log whatever they like; functions and class instances do not cross the channel. */
-function toPlainFields(fields: LogFields): LogFields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, value]) => [
-      key,
-      value instanceof Error ? (value.stack ?? value.message) : toPlain(value),
-    ]),
-  );
-}
-
-function toPlain(value: unknown): unknown {
-  if (typeof value !== "object" || value === null)
-    return typeof value === "bigint" || typeof value === "function" ? String(value) : value;
-  try {
-    return JSON.parse(JSON.stringify(value)) as unknown;
-  } catch {
-    return "[unprintable]"; // a cycle
-  }
 }

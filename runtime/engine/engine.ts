@@ -14,15 +14,18 @@ import {
   type ModelDescription,
 } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
+import { measureRequest, sizeInMemory } from "../text-length.ts";
+import { refuse } from "./admission.ts";
 import { POLICIES } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
+import { createJob, departure, type Job } from "./job.ts";
 import { joinParts, splitList } from "./list-parts.ts";
-import { createLoadHistory } from "./load-history.ts";
+import { SILENT_OBSERVER, type EngineObserver } from "./observer.ts";
 import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
-import { createQueue, type Job } from "./queue.ts";
-import { decideWorkers, SCALING_LIMITS } from "./scaling.ts";
-import { measureRequest } from "../text-length.ts";
+import { createQueue } from "./queue.ts";
+import { createScaler } from "./scaler.ts";
+import type { LostJobs } from "./worker-slot.ts";
 
 export interface EngineOptions {
   /** Workers at the start, and the fewest. */
@@ -42,10 +45,12 @@ export interface EngineOptions {
   readonly startWorker: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
+  readonly observer?: EngineObserver | undefined;
   readonly log: Log;
 }
 
-export type EngineState = "starting" | "ready" | "restarting" | "failed" | "closed";
+/** `busy`: requests wait for a worker. `degraded`: there are fewer workers than there should be, perhaps none. */
+export type EngineState = "starting" | "ready" | "busy" | "degraded" | "failed" | "closed";
 
 export interface Waiting {
   /** Fires when nobody waits for the answer any more; its reason tells a `TimeoutError` from a client that left. */
@@ -60,6 +65,8 @@ export interface Engine extends AsyncDisposable {
   readonly waiting: number;
   /** Requests, and parts of lists, in a worker's hands. */
   readonly running: number;
+  /** Workers that answer, and that load. */
+  readonly workers: { readonly ready: number; readonly starting: number };
   /** How the model takes work, and what its runs were found to cost. */
   readonly batching: Batching & { readonly cost: CostSnapshot };
   now(): number;
@@ -73,14 +80,11 @@ export interface Engine extends AsyncDisposable {
    * is closed or given up, and whatever the handler reports.
    */
   submit(request: InferenceRequest, waiting: Waiting): Promise<InferenceResult>;
-  /** Settles when nothing waits and nothing runs. */
-  drained(): Promise<void>;
+  /** Nobody will come any more: nothing is waited for to make a batch fuller. */
+  closeGate(): void;
   /** Ends the workers; what still waits or runs fails. */
   close(): Promise<void>;
 }
-
-/** How often the number of workers is thought over, in milliseconds. */
-const SCALE_EVERY_MS = 1000;
 
 /** A request that two workers died over fails: the third would die as well. */
 const MOST_DEATHS = 2;
@@ -88,11 +92,8 @@ const MOST_DEATHS = 2;
 /** How much the newest request counts in the running mean of inference times. */
 const MEAN_WEIGHT = 0.1;
 
-/** Answers before the running mean is believed enough to refuse a request for it. */
-const FEWEST_ANSWERS = 20;
-
-/** Text that may wait, in predicted tokens: memory is bounded by this as well as by the number of requests. */
-const MOST_WAITING_TOKENS = 1_000_000;
+/** Answers, or runs, before what was learned of them is believed. */
+const FEWEST = 20;
 
 export function createEngine({
   workers,
@@ -104,44 +105,54 @@ export function createEngine({
   threads = 1,
   startWorker,
   now = () => performance.now(),
+  observer = SILENT_OBSERVER,
   log,
 }: EngineOptions): Engine {
   const queue = createQueue();
   const running = new Set<Job>();
-  const drainWaiters: (() => void)[] = [];
   const cost: CostModel = createCostModel(threads);
-  const history = createLoadHistory(SCALE_EVERY_MS);
   let batching = ONE_BY_ONE;
-  let heartbeat: NodeJS.Timeout | undefined;
-  let lastChange = { ready: 0, atMs: now() };
   let jobCount = 0;
   let answers = 0;
   let meanInferenceMs = 0;
   let alarm: NodeJS.Timeout | undefined;
+  let isOpen = true;
   let phase: "starting" | "started" | "failed" | "closed" = "starting";
 
   const pool = createPool({
     size: workers,
     start: startWorker,
-    onIdle: schedule,
-    onPass: (pass) => cost.observe(pass),
+    onRoom: schedule,
+    onPass(pass) {
+      cost.observe(pass);
+      observer.passed(pass);
+    },
     maxRssBytes: workerMaxRssBytes,
-    onTokens: (job, tokens) => cost.observeText(job.characters, tokens),
+    onTokens: (job, tokens) => cost.observeText(job.size, tokens),
     onDone: finish,
     onLost: takeBack,
     onGivenUp(error) {
       phase = "failed";
       for (const job of queue.clear()) job.settle(new RuntimeError("NOT_READY", error.message));
-      checkDrained();
     },
+    now,
+    observer,
+    log,
+  });
+  const scaler = createScaler({
+    pool,
+    queue,
+    minWorkers: workers,
+    maxWorkers,
+    meanRunMs: () => meanInferenceMs,
     now,
     log,
   });
 
-  /** Feeds idle workers from the queue until one of both runs out or the policy wants to wait. */
+  /** Feeds workers from the queue until one of both runs out or the policy wants to wait. */
   function schedule(): void {
     clearTimeout(alarm);
-    while (pool.hasIdle && queue.size > 0) {
+    while (queue.size > 0 && pool.hasRoom) {
       const budgetTokens = cost.budgetTokens();
       const cut = nextCut(budgetTokens);
       if ("waitMs" in cut) {
@@ -151,9 +162,10 @@ export function createEngine({
       const batch = queue.take(cut.take);
       for (const job of batch) {
         running.add(job);
-        history.noteWait(now() - job.enqueuedAtMs);
+        scaler.noteWait(now() - job.enqueuedAtMs);
       }
-      pool.dispatch(batch, budgetTokens);
+      observer.dispatched(batch.length);
+      pool.dispatch(batch, { maxPaddedTokens: budgetTokens, expectedMs: expectedMs(batch) });
     }
   }
 
@@ -165,50 +177,30 @@ export function createEngine({
       maxBatchDelayMs,
       budgetTokens,
       estimateMs: (items, length) => cost.estimateMs(items, length),
-      isOpen: phase === "started",
+      isOpen,
     });
   }
 
-  /** Once a second: looks at the load and asks for more or fewer workers. */
-  function scale(): void {
-    const nowMs = now();
-    const { readyCount: ready, startingCount: starting } = pool;
-    if (ready !== lastChange.ready) lastChange = { ready, atMs: nowMs };
-    history.sample(
-      ready > 0 && !pool.hasIdle,
-      queue.jobs.map(({ enqueuedAtMs }) => nowMs - enqueuedAtMs),
-    );
-    const { target } = decideWorkers(
-      {
-        ready,
-        starting,
-        ...history.read(),
-        meanRunMs: meanInferenceMs,
-        sinceChangeMs: nowMs - lastChange.atMs,
-      },
-      { ...SCALING_LIMITS, minWorkers: workers, maxWorkers },
-    );
-    if (target === ready + starting) return;
-    log.info(`Going from ${ready + starting} to ${target} workers`);
-    pool.resize(target);
+  function expectedMs(batch: readonly Job[]): number | undefined {
+    // A job that killed a worker goes alone in every sense: nothing is sent ahead behind it.
+    if (cost.snapshot().passes < FEWEST || batch.some(({ deaths }) => deaths > 0)) return undefined;
+    return cost.estimateMs(batch.length, Math.max(...batch.map(({ tokens }) => tokens)));
   }
 
   function finish(job: Job, inferenceMs: number | undefined): void {
     running.delete(job);
-    if (inferenceMs !== undefined) {
-      meanInferenceMs =
-        answers++ === 0
-          ? inferenceMs
-          : meanInferenceMs + MEAN_WEIGHT * (inferenceMs - meanInferenceMs);
-    }
-    checkDrained();
+    if (inferenceMs === undefined) return;
+    meanInferenceMs =
+      answers++ === 0
+        ? inferenceMs
+        : meanInferenceMs + MEAN_WEIGHT * (inferenceMs - meanInferenceMs);
   }
 
-  /** Jobs of a dead worker go back to the front, unless it was not their first. */
-  function takeBack(jobs: readonly Job[], reason: string): void {
-    for (const job of jobs.toReversed()) {
+  /** Jobs of a dead worker go back to the front. Those that it had begun once more, alone; the second death is the last. */
+  function takeBack({ begun, untouched }: LostJobs, reason: string): void {
+    for (const job of begun) job.deaths++;
+    for (const job of [...begun, ...untouched].toReversed()) {
       running.delete(job);
-      job.deaths++;
       if (phase === "closed" || phase === "failed") {
         job.settle(
           new RuntimeError("NOT_READY", "Cannot answer the request: the server is shutting down"),
@@ -218,113 +210,110 @@ export function createEngine({
         job.settle(new RuntimeError("WORKER_DIED", `Cannot answer the request: ${text}`));
       } else queue.unshift(job);
     }
-    checkDrained();
     schedule();
-  }
-
-  function checkDrained(): void {
-    if (queue.size > 0 || running.size > 0) return;
-    for (const resolve of drainWaiters.splice(0)) resolve();
-  }
-
-  function answering(): number {
-    return Math.max(1, pool.readyCount);
   }
 
   /** How long a request that came now would wait, as far as is known. */
   function expectedWaitMs(): number {
-    if (batching.kind === "single")
-      return (queue.size * meanInferenceMs) / (answering() * batching.concurrency);
+    const answering = Math.max(1, pool.readyCount);
+    if (batching.kind === "single") {
+      const atOnce = answering * batching.concurrency;
+      const ahead = Math.max(0, running.size - atOnce); // sent, not begun
+      return ((queue.size + ahead) * meanInferenceMs) / atOnce;
+    }
     const { budgetTokens } = cost.snapshot();
     const perTokenMs = cost.estimateMs(1, budgetTokens) / budgetTokens;
-    return (queue.tokens * perTokenMs) / answering();
+    return (queue.tokens * perTokenMs) / answering;
   }
 
-  function admit(tokens: number, deadlineAtMs: number): void {
+  /** @throws RuntimeError when the request cannot be let in. */
+  function admit(tokens: number, bytes: number, deadlineAtMs: number): void {
     if (phase === "failed" || phase === "closed") {
+      observer.refused("not-ready");
       throw new RuntimeError("NOT_READY", "Cannot accept the request: no worker is running");
     }
-    if (queue.size === 0 && (pool.hasIdle || jobQueueSize > 0)) return;
-    const waitMs = expectedWaitMs();
-    if (queue.places + 1e-9 >= jobQueueSize || queue.tokens + tokens > MOST_WAITING_TOKENS) {
-      throw new RuntimeError(
-        "QUEUE_FULL",
-        `Cannot accept the request: all ${jobQueueSize} places in the queue are taken; try again later`,
-        { retryAfterMs: waitMs },
-      );
-    }
-    if (answers >= FEWEST_ANSWERS && now() + waitMs > deadlineAtMs) {
-      const left = Math.max(0, Math.round(deadlineAtMs - now()));
-      throw new RuntimeError(
-        "DEADLINE_EXCEEDED",
-        `Cannot answer the request in time: it would wait about ${Math.round(waitMs)} ms and has ${left} ms`,
-      );
-    }
+    const refusal = refuse(
+      { tokens, bytes, deadlineAtMs },
+      queue,
+      {
+        hasIdle: pool.hasIdle,
+        expectedWaitMs: expectedWaitMs(),
+        isKnown: answers >= FEWEST,
+        nowMs: now(),
+      },
+      { jobQueueSize },
+    );
+    if (refusal === undefined) return;
+    observer.refused(refusal.code === "QUEUE_FULL" ? "full" : "deadline");
+    throw refusal;
   }
 
-  /** @param onFailure Called at once when the job fails, before a worker is given anything else. */
+  interface Part {
+    readonly request: InferenceRequest;
+    readonly size: number;
+    readonly bytes: number;
+    readonly places: number;
+    /** Called at once when the part fails, before a worker is given anything else. */
+    readonly onFailure?: () => void;
+  }
+
   function enqueue(
-    request: InferenceRequest,
+    { request, size, bytes, places, onFailure }: Part,
     { signal, deadlineAtMs }: Waiting,
-    characters = measureRequest(request, batching.measure),
-    places = 1,
-    onFailure: () => void = () => undefined,
   ): Promise<InferenceResult> {
     return new Promise((resolve, reject) => {
-      const job: Job = {
+      const job = createJob({
         id: ++jobCount,
         request,
         signal,
         deadlineAtMs,
         enqueuedAtMs: now(),
-        characters,
-        tokens: cost.predictTokens(characters),
+        size,
+        tokens: cost.predictTokens(size),
         places,
-        deaths: 0,
-        isSettled: false,
-        settle(outcome) {
-          if (job.isSettled) return;
-          job.isSettled = true;
-          // A stream goes on after its first word, and its client may still leave.
-          const isStream = !(outcome instanceof RuntimeError) && outcome.output.kind === "stream";
-          if (!isStream) signal.removeEventListener("abort", leave);
+        bytes,
+        onLeave: leave,
+        onSettled(outcome) {
           if (outcome instanceof RuntimeError) {
             reject(outcome);
-            onFailure();
+            onFailure?.();
           } else resolve(outcome);
         },
-      };
-      function leave(): void {
-        const error = departure(signal);
-        if (!queue.remove(job))
-          pool.cancel(job, error.code === "DEADLINE_EXCEEDED" ? "deadline" : "client");
-        job.settle(error);
-        checkDrained();
-      }
-      signal.addEventListener("abort", leave, { once: true });
+      });
       queue.push(job);
     });
+  }
+
+  function leave(job: Job, error: RuntimeError): void {
+    const why = error.code === "DEADLINE_EXCEEDED" ? "deadline" : "client";
+    const hasWaited = queue.remove(job);
+    if (!hasWaited) pool.cancel(job, why);
+    observer.left(why, hasWaited ? "queue" : "worker");
+    job.settle(error);
   }
 
   /** The parts share one fate: the first that fails takes the others out of the queue. */
   async function enqueueList(
     parts: readonly InferenceRequest[],
+    bytes: number,
     waiting: Waiting,
   ): Promise<InferenceResult> {
     const startedAtMs = now();
     const group = new AbortController();
     const shared = { ...waiting, signal: group.signal };
-    const leave = (): void => group.abort(waiting.signal.reason);
-    waiting.signal.addEventListener("abort", leave, { once: true });
+    const follow = (): void => group.abort(waiting.signal.reason);
+    waiting.signal.addEventListener("abort", follow, { once: true });
+    const share = 1 / parts.length;
     try {
-      const places = 1 / parts.length;
-      const pending = parts.map((part) =>
-        enqueue(part, shared, undefined, places, () => group.abort()),
-      );
+      const pending = parts.map((request) => {
+        const size = measureRequest(request, batching.measure);
+        const onFailure = (): void => group.abort();
+        return enqueue({ request, size, bytes: bytes * share, places: share, onFailure }, shared);
+      });
       schedule();
       return joinParts(await Promise.all(pending), now() - startedAtMs);
     } finally {
-      waiting.signal.removeEventListener("abort", leave);
+      waiting.signal.removeEventListener("abort", follow);
     }
   }
 
@@ -332,13 +321,17 @@ export function createEngine({
     now,
     get state() {
       if (phase !== "started") return phase;
-      return pool.readyCount > 0 ? "ready" : "restarting";
+      if (pool.readyCount < workers) return "degraded";
+      return queue.size > 0 ? "busy" : "ready";
     },
     get waiting() {
       return queue.size;
     },
     get running() {
       return running.size;
+    },
+    get workers() {
+      return { ready: pool.readyCount, starting: pool.startingCount };
     },
     get batching() {
       return { ...batching, cost: cost.snapshot() };
@@ -347,29 +340,28 @@ export function createEngine({
       const ready = await pool.start();
       batching = ready.batching;
       phase = "started";
-      if (maxWorkers > workers) heartbeat = setInterval(scale, SCALE_EVERY_MS).unref();
+      scaler.start();
       return ready.description;
     },
     async submit(request, waiting) {
       if (waiting.signal.aborted) throw departure(waiting.signal);
-      const characters = measureRequest(request, batching.measure);
-      admit(cost.predictTokens(characters), waiting.deadlineAtMs);
+      const size = measureRequest(request, batching.measure);
+      const bytes = sizeInMemory(request);
+      admit(cost.predictTokens(size), bytes, waiting.deadlineAtMs);
       const parts = batching.splitsLists ? splitList(request) : undefined;
-      if (parts !== undefined) return enqueueList(parts, waiting);
-      const pending = enqueue(request, waiting, characters);
+      if (parts !== undefined) return enqueueList(parts, bytes, waiting);
+      const pending = enqueue({ request, size, bytes, places: 1 }, waiting);
       schedule();
       return pending;
     },
-    drained() {
-      return new Promise((resolve) => {
-        drainWaiters.push(resolve);
-        checkDrained();
-      });
+    closeGate() {
+      isOpen = false;
+      schedule();
     },
     async close() {
       phase = "closed";
       clearTimeout(alarm);
-      clearInterval(heartbeat);
+      scaler.stop();
       for (const job of queue.clear()) {
         job.settle(
           new RuntimeError("NOT_READY", "Cannot answer the request: the server is shutting down"),
@@ -381,12 +373,4 @@ export function createEngine({
       await this.close();
     },
   };
-}
-
-/** Why a request is no longer waited for. */
-function departure(signal: AbortSignal): RuntimeError {
-  const isTimeout = signal.reason instanceof Error && signal.reason.name === "TimeoutError";
-  return isTimeout
-    ? new RuntimeError("DEADLINE_EXCEEDED", "Cannot answer the request: its deadline has passed")
-    : new RuntimeError("CANCELLED", "Cannot answer the request: the client has left");
 }

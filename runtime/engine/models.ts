@@ -7,8 +7,8 @@ import { RuntimeError } from "../errors.ts";
 import type { ModelDescription } from "../inference.ts";
 import type { Engine } from "./engine.ts";
 
-/** What health says. Only `ready` means that requests are answered. */
-export type ModelState = "starting" | "ready" | "restarting" | "draining" | "failed";
+/** What health says. Whether requests are answered is `Model.isReady`. */
+export type ModelState = "starting" | "ready" | "busy" | "degraded" | "draining" | "failed";
 
 export interface ReadyModel {
   readonly engine: Engine;
@@ -20,11 +20,13 @@ export interface Model {
   /** The commit that is served, where the model came from the Hub. */
   readonly revision: string | undefined;
   readonly state: ModelState;
+  /** Whether new requests should come here: some worker can answer, and the server is not about to end. */
+  readonly isReady: boolean;
   /** What is going on, in a few words: `"Downloading owner/name"`. */
   readonly detail: string;
   readonly description: ModelDescription | undefined;
-  /** How it takes work, and what its runs cost; once it is ready. */
-  readonly batching: Engine["batching"] | undefined;
+  /** What answers it; once it has been ready. */
+  readonly engine: Engine | undefined;
 }
 
 /** The hand of whoever brings a model up. */
@@ -68,11 +70,8 @@ export function createModels(): Models {
     find: entryOf,
     ready(name) {
       const entry = entryOf(name);
-      // A draining model still answers: the gate closes in its own time.
-      if (entry.served !== undefined && (entry.state === "ready" || entry.state === "draining"))
-        return entry.served;
-      // While a dead worker is replaced requests wait in the queue.
-      if (entry.served !== undefined && entry.state === "restarting") return entry.served;
+      // A draining model still answers: the gate closes in its own time. While dead workers are replaced requests wait.
+      if (entry.served !== undefined && entry.state !== "failed") return entry.served;
       throw new RuntimeError(
         "NOT_READY",
         `Cannot answer yet: the model is ${entry.state} (${entry.detail})`,
@@ -94,18 +93,8 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
   function state(): ModelState {
     if (isDraining) return "draining";
     if (hasFailed) return "failed";
-    switch (served?.engine.state) {
-      case undefined:
-      case "starting":
-        return "starting";
-      case "ready":
-        return "ready";
-      case "restarting":
-        return "restarting";
-      case "failed":
-      case "closed":
-        return "failed";
-    }
+    const state = served?.engine.state ?? "starting";
+    return state === "closed" ? "failed" : state;
   }
 
   return {
@@ -116,12 +105,18 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
     get state() {
       return state();
     },
+    get isReady() {
+      const hasWorker = (served?.engine.workers.ready ?? 0) > 0;
+      return hasWorker && state() !== "draining" && state() !== "failed";
+    },
     get detail() {
       switch (state()) {
         case "ready":
           return "Ready";
-        case "restarting":
-          return "Its worker died; another one is starting";
+        case "busy":
+          return "Ready; requests wait for a worker";
+        case "degraded":
+          return describeLoss(served);
         case "draining":
           return "Shutting down";
         case "failed":
@@ -133,8 +128,8 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
     get description() {
       return served?.description;
     },
-    get batching() {
-      return served?.engine.batching;
+    get engine() {
+      return served?.engine;
     },
     get served() {
       return served;
@@ -150,4 +145,10 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
     },
     draining: () => void (isDraining = true),
   };
+}
+
+function describeLoss(served: ReadyModel | undefined): string {
+  const { ready = 0, starting = 0 } = served?.engine.workers ?? {};
+  if (ready === 0) return "Its worker died; another one is starting";
+  return `A worker died: ${ready} answer, ${starting} start`;
 }

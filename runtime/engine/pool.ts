@@ -5,9 +5,10 @@
  * the engine, which alone knows the queue.
  */
 import type { RuntimeError } from "../errors.ts";
-import type { Job } from "./queue.ts";
+import type { Job } from "./job.ts";
 import {
   createWorkerSlot,
+  type DispatchOptions,
   type ReadyWorker,
   type SlotOptions,
   type WorkerSlot,
@@ -25,11 +26,14 @@ export interface Pool {
   readonly readyCount: number;
   /** Workers that load the model, those that are started again included. */
   readonly startingCount: number;
+  /** Whether a worker stands idle. */
   readonly hasIdle: boolean;
+  /** Whether a worker may be given work: one is idle, or some may be sent ahead. */
+  readonly hasRoom: boolean;
   /** Starts the workers; settles with the first that is ready, or rejects when none can be. */
   start(): Promise<ReadyWorker>;
-  /** Gives a batch to an idle worker; there must be one. */
-  dispatch(batch: readonly Job[], maxPaddedTokens: number): void;
+  /** Gives a batch to an idle worker, else to one that has room; there must be one. */
+  dispatch(batch: readonly Job[], options: DispatchOptions): void;
   /** Tells the job's worker that nobody waits for it any more. */
   cancel(job: Job, reason: "deadline" | "client"): void;
   /** Starts or retires workers until there are that many; one that works finishes first. */
@@ -93,10 +97,18 @@ export function createPool({ size, ...options }: PoolOptions): Pool {
         for (let i = 0; i < size; i++) addSlot();
       });
     },
-    dispatch(batch, maxPaddedTokens) {
-      const slot = [...slots].find(({ isIdle }) => isIdle);
-      if (slot === undefined) throw new TypeError("dispatch() needs an idle worker");
-      slot.dispatch(batch, maxPaddedTokens);
+    get hasRoom() {
+      for (const slot of slots) if (slot.hasRoom) return true;
+      return false;
+    },
+    dispatch(batch, dispatchOptions) {
+      let chosen: WorkerSlot | undefined;
+      for (const slot of slots) {
+        if (slot.hasRoom && (chosen === undefined || slot.heldCount < chosen.heldCount))
+          chosen = slot;
+      }
+      if (chosen === undefined) throw new TypeError("dispatch() needs a worker with room");
+      chosen.dispatch(batch, dispatchOptions);
     },
     cancel(job, reason) {
       for (const slot of slots) if (slot.holds(job)) slot.cancel(job, reason);

@@ -23,7 +23,8 @@ export type WorkMessage = Extract<FromWorker, { type: "results" | "chunk" | "end
 export interface Loaded {
   readonly description: ModelDescription;
   readonly batching: Batching;
-  readonly loadMs: number;
+  /** How long each part of the start took, in milliseconds, from the process's beginning on. */
+  readonly parts: Readonly<Record<string, number>>;
 }
 
 export interface WorkerProcess {

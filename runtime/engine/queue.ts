@@ -4,30 +4,7 @@
  * A job leaves the line in one of three ways: a batch takes it, its signal fires, or the engine closes. The bound is
  * checked by the engine, which also knows whether a worker stands idle.
  */
-import type { RuntimeError } from "../errors.ts";
-import type { InferenceRequest, InferenceResult } from "../inference.ts";
-
-/** A request that has been admitted. */
-export interface Job {
-  readonly id: number;
-  readonly request: InferenceRequest;
-  /** Fires when the client has left or the deadline has passed. */
-  readonly signal: AbortSignal;
-  /** On the engine's clock, in milliseconds; `Infinity` where the request has no deadline. */
-  readonly deadlineAtMs: number;
-  readonly enqueuedAtMs: number;
-  /** Characters of its text; what `tokens` was predicted from. */
-  readonly characters: number;
-  /** How long its input is, in tokens; predicted. */
-  readonly tokens: number;
-  /** Its share of a place in the queue: less than 1 for a part of a list. */
-  readonly places: number;
-  /** How many workers died with this job in their hands. */
-  deaths: number;
-  /** Whether somebody already has the answer. */
-  isSettled: boolean;
-  readonly settle: (outcome: InferenceResult | RuntimeError) => void;
-}
+import type { Job } from "./job.ts";
 
 export interface JobQueue {
   readonly size: number;
@@ -41,6 +18,8 @@ export interface JobQueue {
   readonly places: number;
   /** Predicted tokens of all that waits. */
   readonly tokens: number;
+  /** Bytes of all that waits. */
+  readonly bytes: number;
   /** Takes the jobs that stand at these indices. */
   take(indices: readonly number[]): readonly Job[];
   /** Takes everything. */
@@ -53,10 +32,16 @@ export function createQueue(): JobQueue {
   let jobs: Job[] = [];
   let places = 0;
   let tokens = 0;
+  let bytes = 0;
 
   function count(job: Job, sign: 1 | -1): void {
     places += sign * job.places;
     tokens += sign * job.tokens;
+    bytes += sign * job.bytes;
+    if (jobs.length > 0) return;
+    // Shares do not add up exactly; a queue that is empty is empty.
+    places = 0;
+    bytes = 0;
   }
 
   return {
@@ -67,11 +52,13 @@ export function createQueue(): JobQueue {
       return jobs;
     },
     get places() {
-      // Thirds do not add up to one in binary; a queue that is empty is empty.
-      return jobs.length === 0 ? 0 : places;
+      return places;
     },
     get tokens() {
       return tokens;
+    },
+    get bytes() {
+      return bytes;
     },
     push(job) {
       jobs.push(job);
@@ -87,7 +74,6 @@ export function createQueue(): JobQueue {
       if (indices.length === 1 && indices[0] === 0) jobs.shift();
       else jobs = jobs.filter((job) => !gone.has(job));
       for (const job of taken) count(job, -1);
-      if (jobs.length === 0) places = 0;
       return taken;
     },
     clear() {
@@ -95,6 +81,7 @@ export function createQueue(): JobQueue {
       jobs = [];
       places = 0;
       tokens = 0;
+      bytes = 0;
       return all;
     },
     remove(job) {

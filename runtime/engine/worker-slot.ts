@@ -6,7 +6,6 @@
  */
 import { fromPlainError, RuntimeError } from "../errors.ts";
 import {
-  ONE_BY_ONE,
   type Batching,
   type ForwardPass,
   type InferenceOutput,
@@ -14,8 +13,10 @@ import {
 } from "../inference.ts";
 import type { JobAnswer } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
+import { createHands, type HeldJob } from "./hands.ts";
+import type { EngineObserver } from "./observer.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
-import type { Job } from "./queue.ts";
+import type { Job } from "./job.ts";
 import { createChunkStream, type ChunkStream } from "./stream.ts";
 import {
   decideRestart,
@@ -35,16 +36,16 @@ export interface SlotOptions {
   readonly onReady: (ready: ReadyWorker) => void;
   /** Loading failed for a reason of the handler's own. */
   readonly onStartFailed: (error: RuntimeError) => void;
-  /** It has become able to take a batch. */
-  readonly onIdle: () => void;
+  /** It has become able to take work. */
+  readonly onRoom: () => void;
   /** The model ran once over several inputs. */
   readonly onPass: (pass: ForwardPass) => void;
   /** The handler has counted a job's tokens. */
   readonly onTokens: (job: Job, tokens: number) => void;
   /** A job has left: its answer, its stream's end or its failure is complete. */
   readonly onDone: (job: Job, inferenceMs: number | undefined) => void;
-  /** The worker died with these jobs in its hands. None of them has an answer yet. */
-  readonly onLost: (jobs: readonly Job[], reason: string) => void;
+  /** The worker died with these jobs in its hands, none of them answered: some it had begun, others not. */
+  readonly onLost: (lost: LostJobs, reason: string) => void;
   /** It cannot be started any more. */
   readonly onGivenUp: (error: RuntimeError) => void;
   /** It was retired for good and is gone. */
@@ -53,16 +54,33 @@ export interface SlotOptions {
   readonly hasBeenReady: () => boolean;
   /** A worker whose memory exceeds this is replaced, in bytes. */
   readonly maxRssBytes: number;
+  readonly observer: EngineObserver;
   readonly now: () => number;
   readonly log: Log;
 }
 
+export interface LostJobs {
+  readonly begun: readonly Job[];
+  readonly untouched: readonly Job[];
+}
+
+/** What goes with a batch. */
+export interface DispatchOptions {
+  /** The most tokens of one run of the model, padding included. */
+  readonly maxPaddedTokens: number;
+  /** What the batch is expected to take; `undefined` while nothing is known. */
+  readonly expectedMs: number | undefined;
+}
+
 export interface WorkerSlot {
   readonly state: "starting" | "ready" | "retiring" | "gone";
+  /** Whether it stands idle, or could work on one request more. */
   readonly isIdle: boolean;
+  /** Whether it may be given work: it is idle, or some may be sent ahead. */
+  readonly hasRoom: boolean;
   readonly heldCount: number;
   holds(job: Job): boolean;
-  dispatch(batch: readonly Job[], maxPaddedTokens: number): void;
+  dispatch(batch: readonly Job[], options: DispatchOptions): void;
   /** Tells the job's worker that nobody waits for it any more. */
   cancel(job: Job, reason: "deadline" | "client"): void;
   /** Finishes what it holds, then ends and does not come back. */
@@ -85,19 +103,12 @@ const AT_WORK_LIMITS: RestartLimits = {
   mostDeaths: Infinity,
 };
 
-interface HeldJob {
-  readonly job: Job;
-  readonly dispatchedAtMs: number;
-  stream?: ChunkStream;
-  hangTimer?: NodeJS.Timeout;
-}
-
 /** Fills the slot with a process at once. */
 export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   const {
     onReady,
     onStartFailed,
-    onIdle,
+    onRoom,
     onPass,
     onTokens,
     onDone,
@@ -107,13 +118,20 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     now,
     log,
   } = options;
-  const held = new Map<number, HeldJob>();
+  const hands = createHands({
+    now,
+    onBegun(held) {
+      if (held.isCancelled === true) watchForHang(held);
+    },
+    onRoom() {
+      if (hasRoom()) onRoom();
+    },
+  });
   /** Deaths since the last answer. */
   const deathsMs: number[] = [];
   /** Deaths before it was ready, since it last was. */
   const failedStartsMs: number[] = [];
   let process: WorkerProcess | undefined;
-  let batching = ONE_BY_ONE;
   let state: WorkerSlot["state"] = "starting";
   let isEnding = false;
   let restartTimer: NodeJS.Timeout | undefined;
@@ -124,12 +142,13 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     process = worker;
     worker.ready.then(
       (loaded) => {
-        batching = loaded.batching;
+        hands.setBatching(loaded.batching);
         if (state === "starting") state = "ready";
-        log.debug("A worker is ready", { worker: worker.pid, loadMs: Math.round(loaded.loadMs) });
+        log.debug(`A worker is ready: ${describeParts(loaded.parts)}`, { worker: worker.pid });
+        options.observer.workerReady(loaded.parts);
         onReady(loaded);
         if (isEnding) endWhenIdle();
-        else onIdle();
+        else onRoom();
       },
       (error: RuntimeError) => {
         if (isEnding) return;
@@ -142,31 +161,35 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   }
 
   function bury(reason: string): void {
-    const lost: Job[] = [];
-    for (const { job, stream, hangTimer } of held.values()) {
-      clearTimeout(hangTimer);
-      if (stream !== undefined) {
-        stream.end(
-          new RuntimeError(
-            "WORKER_DIED",
-            `Cannot finish the stream: its worker ended with ${reason}`,
-          ),
-        );
-        onDone(job, undefined);
-      } else if (job.isSettled) onDone(job, undefined);
-      else lost.push(job);
-    }
-    held.clear();
+    const { begun, untouched } = hands.empty();
+    const isLost = (held: HeldJob): boolean => settleDead(held, reason);
+    const lost = {
+      begun: begun.filter(isLost).map(({ job }) => job),
+      untouched: untouched.filter(isLost).map(({ job }) => job),
+    };
+    const lostCount = lost.begun.length + lost.untouched.length;
     const before = state;
     state = "gone";
     process = undefined;
+    if (!isEnding && before !== "retiring") options.observer.workerDied(reason);
     if (isEnding) onGone();
     else if (before === "retiring") begin(); // it had grown too large and was asked to end
     else if (
-      !restart(before === "starting" ? afterFailedStart() : afterDeathAtWork(), reason, lost.length)
+      !restart(before === "starting" ? afterFailedStart() : afterDeathAtWork(), reason, lostCount)
     )
       return;
-    if (lost.length > 0) onLost(lost, reason);
+    if (lostCount > 0) onLost(lost, reason);
+  }
+
+  /** @returns Whether somebody still waits for an answer. */
+  function settleDead({ job, stream, hangTimer }: HeldJob, reason: string): boolean {
+    clearTimeout(hangTimer);
+    if (stream !== undefined) {
+      const text = `Cannot finish the stream: its worker ended with ${reason}`;
+      stream.end(new RuntimeError("WORKER_DIED", text));
+    } else if (!job.isSettled) return true;
+    onDone(job, undefined);
+    return false;
   }
 
   /** @returns Whether there will be another process. */
@@ -214,10 +237,10 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     if (message.type === "results") {
       for (const pass of message.passes) onPass(pass);
       for (const answer of message.answers) settle(answer);
-      if ((message.rssBytes ?? 0) > options.maxRssBytes) replaceLarge(message.rssBytes ?? 0);
+      if (message.rssBytes !== undefined) noteMemory(message.rssBytes);
       return;
     }
-    const entry = held.get(message.jobId);
+    const entry = hands.find(message.jobId);
     if (entry === undefined) return; // a handler that writes to the channel itself
     if (message.type === "chunk") {
       entry.stream?.push(message.value);
@@ -229,12 +252,13 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   }
 
   function settle({ jobId, result, inferenceMs, tokens, warnings }: JobAnswer): void {
-    const entry = held.get(jobId);
+    const entry = hands.find(jobId);
     if (entry === undefined || entry.stream !== undefined) return;
     const { job } = entry;
     deathsMs.length = 0;
     if (tokens !== undefined) onTokens(job, tokens);
-    const timings = { queueMs: entry.dispatchedAtMs - job.enqueuedAtMs, inferenceMs };
+    const queueMs = (hands.begunAtMs(entry) ?? now()) - job.enqueuedAtMs;
+    const timings = { queueMs, inferenceMs };
     const more = { timings, ...(warnings !== undefined && { warnings }) };
     if (result.kind === "error") {
       const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
@@ -247,6 +271,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     } else {
       job.settle({ output: result satisfies InferenceOutput, ...more });
     }
+    options.observer.answered(queueMs, inferenceMs, result.kind === "error");
     release(entry, inferenceMs);
   }
 
@@ -257,31 +282,37 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     });
   }
 
-  function release({ job, hangTimer }: HeldJob, inferenceMs: number | undefined): void {
-    clearTimeout(hangTimer);
-    held.delete(job.id);
-    onDone(job, inferenceMs);
+  function release(held: HeldJob, inferenceMs: number | undefined): void {
+    clearTimeout(held.hangTimer);
+    hands.release(held);
+    onDone(held.job, inferenceMs);
     if (state === "retiring") endWhenIdle();
-    else if (isIdle()) onIdle();
+    else if (hasRoom()) onRoom();
   }
 
-  /** Whether it can take work: a batch when it holds none, or one request more than it works on. */
-  function isIdle(): boolean {
-    return state === "ready" && held.size < (batching.kind === "batch" ? 1 : batching.concurrency);
+  function hasRoom(): boolean {
+    return state === "ready" && hands.hasRoom;
   }
 
   function cancel(job: Job, reason: "deadline" | "client"): void {
-    const entry = held.get(job.id);
-    if (entry === undefined) return;
+    const held = hands.find(job.id);
+    if (held === undefined) return;
     process?.send({ type: "cancel", jobId: job.id, reason });
+    held.isCancelled = true;
     if (reason === "deadline") {
-      entry.stream?.end(
+      held.stream?.end(
         new RuntimeError("DEADLINE_EXCEEDED", "Cannot finish the stream: its deadline has passed"),
       );
     }
-    if (entry.hangTimer !== undefined || job.deadlineAtMs === Infinity) return;
+    if (hands.begunAtMs(held) !== undefined) watchForHang(held);
+  }
+
+  /** A handler that goes on long after its request's deadline hangs. */
+  function watchForHang(held: HeldJob): void {
+    const { job } = held;
+    if (held.hangTimer !== undefined || job.deadlineAtMs === Infinity) return;
     const untilHanging = Math.max(0, job.deadlineAtMs - now()) + HANG_GRACE_MS;
-    entry.hangTimer = setTimeout(() => {
+    held.hangTimer = setTimeout(() => {
       const fields = { requestId: job.request.id };
       log.error(
         "A handler still runs long after its request's deadline; its worker is replaced",
@@ -291,8 +322,9 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     }, untilHanging);
   }
 
-  function replaceLarge(rssBytes: number): void {
-    if (state !== "ready") return;
+  function noteMemory(rssBytes: number): void {
+    options.observer.workerMemory(process?.pid, rssBytes);
+    if (rssBytes <= options.maxRssBytes || state !== "ready") return;
     const megabytes = Math.round(rssBytes / 1e6);
     log.warn(
       `A worker has grown to ${megabytes} MB, more than --worker-max-rss; it is replaced once it is idle`,
@@ -302,7 +334,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   }
 
   function endWhenIdle(): void {
-    if (held.size === 0) void process?.stop();
+    if (hands.count === 0) void process?.stop();
   }
 
   function logFailure(level: "error" | "debug", job: Job, stack: string): void {
@@ -316,15 +348,17 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       return state;
     },
     get isIdle() {
-      return isIdle();
+      return state === "ready" && hands.isFree;
+    },
+    get hasRoom() {
+      return hasRoom();
     },
     get heldCount() {
-      return held.size;
+      return hands.count;
     },
-    holds: (job) => held.has(job.id),
-    dispatch(batch, maxPaddedTokens) {
-      const dispatchedAtMs = now();
-      for (const job of batch) held.set(job.id, { job, dispatchedAtMs });
+    holds: (job) => hands.find(job.id) !== undefined,
+    dispatch(batch, { maxPaddedTokens, expectedMs }) {
+      hands.give(batch, expectedMs);
       const jobs = batch.map(({ id, request }) => ({ jobId: id, request }));
       process?.send({ type: "predict", jobs, maxPaddedTokens });
     },
@@ -351,4 +385,11 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       process?.kill();
     },
   };
+}
+
+/** `process 120 ms, modules 310 ms, model 250 ms`. */
+export function describeParts(parts: Readonly<Record<string, number>>): string {
+  return Object.entries(parts)
+    .map(([name, ms]) => `${name} ${Math.round(ms)} ms`)
+    .join(", ");
 }

@@ -91,6 +91,8 @@ export interface LoadedHandler {
   readonly description: ModelDescription;
   /** How it takes work; one request after the other where absent. */
   readonly batching?: Batching;
+  /** How long the parts of loading took, in milliseconds: for whoever wants a faster start. */
+  readonly loadParts?: Readonly<Record<string, number>>;
   /** The repository's own files that make up a custom handler, absolute: what `--watch` watches. */
   readonly files?: readonly string[];
   /** Answers one request. Whatever it throws belongs to that request alone. */

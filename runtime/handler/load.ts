@@ -35,9 +35,16 @@ export async function loadHandler(options: LoadOptions, log: Log): Promise<Loade
 
   if (file === undefined) {
     const notes = python === undefined ? [] : [ignoredPython(python)];
+    const startedAtMs = performance.now();
     const { loadDefaultHandler } = await import("./default.ts");
+    const importedAtMs = performance.now();
     try {
-      return withNotes(await loadDefaultHandler(options, log), notes);
+      const loaded = await loadDefaultHandler(options, log);
+      const loadParts = {
+        modules: importedAtMs - startedAtMs,
+        model: performance.now() - importedAtMs,
+      };
+      return withNotes({ ...loaded, loadParts }, notes);
     } catch (error) {
       // The notes are lost with the handler, and this one may be the reason.
       for (const { text } of notes) log.warn(text);
@@ -47,9 +54,18 @@ export async function loadHandler(options: LoadOptions, log: Log): Promise<Loade
 
   const modelFolder = findModelFolder(await listModelFiles(repository, names));
   const modelPath = modelFolder === "" ? repository : join(repository, modelFolder);
+  const startedAtMs = performance.now();
   const { loadCustomHandler } = await import("./custom/handler.ts");
+  const importedAtMs = performance.now();
   const loaded = await loadCustomHandler({ ...options, file, modelPath }, log);
-  return withNotes(loaded, others.length === 0 ? [] : [ignoredOthers(file, others)]);
+  const loadParts = {
+    modules: importedAtMs - startedAtMs,
+    handler: performance.now() - importedAtMs,
+  };
+  return withNotes(
+    { ...loaded, loadParts },
+    others.length === 0 ? [] : [ignoredOthers(file, others)],
+  );
 }
 
 function ignoredPython(file: string): Note {

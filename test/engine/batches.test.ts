@@ -236,6 +236,7 @@ test("a request that cannot make its deadline is refused early, with the reason"
   for (let id = 1; id <= 20; id++) {
     const pending = ask(SHORT);
     await settle();
+    nowMs += 1000;
     worker.says({
       type: "results",
       answers: [{ jobId: id, result: { kind: "json", value: 1 }, inferenceMs: 1000 }],

@@ -118,7 +118,7 @@ test("a worker that has grown too large is replaced once it is idle, and its req
   await second;
   await settle();
   assert.equal(workers.length, 2, "another one starts at once, without a pause");
-  assert.equal(engine.state, "restarting");
+  assert.equal(engine.state, "degraded");
   await workers[1]!.ready(ONE_BY_ONE);
   assert.equal(engine.state, "ready");
   await engine.close();

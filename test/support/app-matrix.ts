@@ -93,6 +93,7 @@ export function readyModels(
     state: "ready",
     waiting: 0,
     running: 0,
+    workers: { ready: 1, starting: 0 },
     batching: { ...ONE_BY_ONE, cost: createCostModel().snapshot() },
     now: () => performance.now(),
     start: () => Promise.reject(new TypeError("already started")),
@@ -100,7 +101,7 @@ export function readyModels(
       output: await answer(request, waiting),
       timings: { queueMs: 1.5, inferenceMs: 2.5 },
     }),
-    drained: () => Promise.resolve(),
+    closeGate: () => undefined,
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

@@ -59,7 +59,7 @@ function createFakeWorker(onMessage: (message: WorkMessage) => void): FakeWorker
       },
     },
     async ready(batching = ONE_BY_ONE) {
-      ready.resolve({ description: DESCRIPTION, batching, loadMs: 1 });
+      ready.resolve({ description: DESCRIPTION, batching, parts: { process: 1 } });
       await settle();
     },
     async fails(error) {

@@ -10,7 +10,6 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { isRuntimeError, RuntimeError, type ErrorCode } from "../../errors.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { ModelState } from "../../engine/models.ts";
 import type { InferenceRequest, JsonValue, Media } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
@@ -221,24 +220,22 @@ function withoutCredentials(headers: Readonly<Record<string, string>>): Record<s
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !CREDENTIALS.has(name)));
 }
 
-const HEALTHY: ReadonlySet<ModelState> = new Set<ModelState>(["ready"]);
-
 /** 200 when requests are answered, else 503; the state in the body either way. */
 function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Response {
-  const { name, state, detail, description } = c.var.models.find();
+  const { name, state, isReady, detail, description } = c.var.models.find();
   const body = {
     status: state,
-    ...(HEALTHY.has(state) ? {} : { detail }),
+    ...(state === "ready" ? {} : { detail }),
     model: name,
     ...(description?.task !== undefined && { task: description.task }),
-    ...(HEALTHY.has(state) ? more : {}),
+    ...(isReady ? more : {}),
   };
-  return c.json(body, HEALTHY.has(state) ? 200 : 503);
+  return c.json(body, isReady ? 200 : 503);
 }
 
 /** Text Generation Inference's names, which Hugging Face's clients show, with our own beside them. */
 function describe(c: AppContext, version: string): Record<string, JsonValue> {
-  const { name, revision, state, description, batching } = c.var.models.find();
+  const { name, revision, state, description, engine } = c.var.models.find();
   return {
     model_id: name,
     model_sha: revision ?? null,
@@ -247,7 +244,7 @@ function describe(c: AppContext, version: string): Record<string, JsonValue> {
     model_pipeline_tag: description?.task ?? null,
     handler: description === undefined ? null : (description.handlerFile ?? "default"),
     status: state,
-    batching: batching === undefined ? null : describeBatching(batching),
+    batching: engine === undefined ? null : describeBatching(engine.batching),
     server: "hubserve",
     version,
   };
