@@ -178,12 +178,31 @@ async function measureServer(
     mostRequests: MOST_REQUESTS,
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
   };
-  const measurement = await measureLoad(generator, order, program.pid);
+  const before = await readTokens(program.url);
+  const observed = await measureLoad(generator, order, program.pid);
+  const after = await readTokens(program.url);
+  const padded = after.padded - before.padded;
+  const measurement: Measurement =
+    padded > 0
+      ? { ...observed, paddingWaste: 1 - (after.tokens - before.tokens) / padded }
+      : observed;
   if (measurement.requests === 0)
     throw new Error(
       `No request was answered, errors: ${JSON.stringify(measurement.errors)}\n${program.lastLines()}`,
     );
   return measurement;
+}
+
+/** What the server says it has computed, warm-up included; zeros where it does not say. */
+async function readTokens(url: string): Promise<{ tokens: number; padded: number }> {
+  const response = await fetch(`${url}/metrics`);
+  const page = response.ok ? await response.text() : "";
+  const read = (name: string): number =>
+    Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "m").exec(page)?.[1] ?? 0);
+  return {
+    tokens: read("hubserve_tokens_total"),
+    padded: read("hubserve_padded_tokens_total"),
+  };
 }
 
 async function startCeiling({ model, dtype, threads, files }: Setup): Promise<Contender | string> {

@@ -52,6 +52,7 @@ export async function tryHandler(
   const startedAtMs = performance.now();
   const handler: LoadedHandler = await loadHandler(load, log);
   const loadMs = performance.now() - startedAtMs;
+  for (const { level, text } of handler.description.notes) log[level](text);
   try {
     const request: InferenceRequest = { id: "trial", kind: "predict", headers: {}, ...payload };
     const calledAtMs = performance.now();

@@ -16,6 +16,7 @@ export type {
   EndpointHandler,
   EndpointHandlerClass,
   HandlerData,
+  HandlerOptions,
   LoadedHandler,
 } from "./handler/contract.ts";
 export { BaseHandler } from "./handler/lifecycle.ts";

@@ -24,6 +24,17 @@ export interface Media {
   readonly contentType: string;
 }
 
+/** Whether a value of a request's data is a file. No JSON body can hold one: JSON has no bytes. */
+export function isMedia(value: unknown): value is Media {
+  if (typeof value !== "object" || value === null) return false;
+  return (
+    "bytes" in value &&
+    value.bytes instanceof Uint8Array &&
+    "contentType" in value &&
+    typeof value.contentType === "string"
+  );
+}
+
 /** One question to a model. */
 export interface InferenceRequest {
   /** The client's `x-request-id`, or one made for it. */
@@ -31,7 +42,8 @@ export interface InferenceRequest {
   readonly kind: InferenceKind;
   /**
    * The body as the client sent it: `inputs`, `parameters` and any further keys. The handler receives a copy of its
-   * own. Where `media` is given, `inputs` is absent here.
+   * own. Where `media` is given, `inputs` is absent here. A form's several files stand in it as `Media`, wherever a JSON
+   * body would have base64; a custom handler gets them as `Blob`s.
    */
   readonly data: Readonly<Record<string, unknown>>;
   /** A binary body. It reaches the handler as a `Blob` in `data.inputs`. */
@@ -126,5 +138,9 @@ export interface LoadOptions {
   /** Hosts from which inputs given as URLs may be fetched; none when absent. */
   readonly urlHosts?: readonly string[];
   /** The `handler:` section of `model-config.yaml`: TorchServe's keys for its generalized handler. */
-  readonly handlerSettings?: Readonly<Record<string, JsonValue>>;
+  readonly handlerSettings?: {
+    /** The file's name, for messages. */
+    readonly file: string;
+    readonly keys: Readonly<Record<string, JsonValue>>;
+  };
 }

@@ -4,6 +4,8 @@
  * Each reader throws a `RangeError` whose message says what was wanted; `config.ts` makes a sentence of it.
  */
 
+import { parseUrlHost } from "./url-hosts.ts";
+
 export const SECOND_MS = 1000;
 export const MIB = 1024 * 1024;
 
@@ -18,6 +20,12 @@ export function toList(text: string): readonly string[] {
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== "");
+}
+
+export function toUrlHosts(text: string): readonly string[] {
+  const hosts = toList(text);
+  for (const host of hosts) parseUrlHost(host);
+  return hosts;
 }
 
 export function toSwitch(text: string): boolean {

@@ -17,6 +17,7 @@ import {
   toDurationMs,
   toBytes,
   toHttpUrl,
+  toUrlHosts,
 } from "./option-values.ts";
 import { DTYPES } from "./weights.ts";
 
@@ -229,6 +230,19 @@ export const OPTIONS = {
     group: "Limits",
     meaning: "The largest request body; a larger one gets a 413",
     parse: toBytes,
+  },
+  allowUrlInputs: {
+    flag: "allow-url-inputs",
+    value: "<hosts>",
+    isList: true,
+    variables: [],
+    default: [],
+    defaultText: "none",
+    group: "Limits",
+    meaning:
+      "Hosts from which images and sounds given as URLs are fetched: `example.com`, `*.example.com`, " +
+      "`http://localhost:9000`; may be repeated",
+    parse: toUrlHosts,
   },
   drainDelayMs: {
     flag: "drain-delay",

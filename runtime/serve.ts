@@ -6,18 +6,21 @@
 import type { Server } from "node:http";
 import { totalmem } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { createAdaptorServer } from "@hono/node-server";
+import { createAdaptorServer, getRequestListener } from "@hono/node-server";
 import { describeOptions, withFileSettings, type Config } from "./config.ts";
 import { readMemoryLimit } from "./engine/cgroup.ts";
 import { availableCpus, readSystemFile } from "./engine/cpu.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
 import { createModels, type Models } from "./engine/models.ts";
 import { startWorkerProcess } from "./engine/process.ts";
+import { describeParts } from "./engine/worker-slot.ts";
 import { chooseWorkers, type WorkerPlan } from "./engine/worker-count.ts";
 import { RuntimeError, systemCodeOf } from "./errors.ts";
 import { createApp } from "./http/app.ts";
+import type { ResponseClass } from "./http/respond.ts";
 import type { LoadOptions, ModelDescription } from "./inference.ts";
 import type { Log } from "./observe/log.ts";
+import { createMetrics, type Metrics, type ModelMetrics } from "./observe/metrics.ts";
 import { createProgressLine } from "./observe/progress.ts";
 import {
   chooseReference,
@@ -63,7 +66,8 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
   const startupSignal =
     signal === undefined ? startup.signal : AbortSignal.any([signal, startup.signal]);
 
-  const face: Face = { app: createFace(config, models, log) };
+  const metrics = createMetrics();
+  const face: Face = { app: createFace(config, models, metrics, log) };
   const server = await listen(config, face);
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : config.port;
@@ -86,20 +90,22 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
         ? config
         : withFileSettings(config, repository.modelConfig);
     if (settled.requestTimeoutMs !== config.requestTimeoutMs)
-      face.app = createFace(settled, models, log);
+      face.app = createFace(settled, models, metrics, log);
     const plan = planWorkers(settled, repository, log);
     model.progress("Loading the model");
     engine = createModelEngine(
       { ...repository.load, intraOpThreads: plan.threads },
       settled,
       plan,
+      metrics.ofModel(model.name),
       log,
     );
     const loadingAtMs = performance.now();
     const description = await engine.start();
     logDescription(description, log);
+    const loadedIn = ((performance.now() - loadingAtMs) / 1000).toFixed(1);
     log.info(
-      `Loaded in ${((performance.now() - loadingAtMs) / 1000).toFixed(1)} s, in a process of its own`,
+      `Loaded in ${loadedIn} s, in a process of its own: ${describeParts(engine.startParts)}`,
     );
     model.started({ engine, description }, repository.revision);
     const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
@@ -176,7 +182,13 @@ function describePlan({ minWorkers, maxWorkers, threads, why }: WorkerPlan): str
   return `Starting ${workers} worker${plural} with ${threads} thread${each} each: ${why}`;
 }
 
-function createModelEngine(load: LoadOptions, config: Config, plan: WorkerPlan, log: Log): Engine {
+function createModelEngine(
+  load: LoadOptions,
+  config: Config,
+  plan: WorkerPlan,
+  metrics: ModelMetrics,
+  log: Log,
+): Engine {
   return createEngine({
     workers: plan.minWorkers,
     maxWorkers: plan.maxWorkers,
@@ -193,6 +205,7 @@ function createModelEngine(load: LoadOptions, config: Config, plan: WorkerPlan, 
         onMessage,
         log,
       }),
+    metrics,
     log,
   });
 }
@@ -205,15 +218,32 @@ function withoutSecrets(env: Config["env"]): Record<string, string | undefined> 
   return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
 }
 
-function createFace(config: Config, models: Models, log: Log): Face["app"] {
+function createFace(config: Config, models: Models, metrics: Metrics, log: Log): Face["app"] {
   return createApp({
     models,
+    metrics,
     dialect: config.dialect,
     maxBodyBytes: config.maxBodyBytes,
     requestTimeoutMs: config.requestTimeoutMs,
     version: VERSION,
+    ResponseClass: lightResponse(),
     log,
   });
+}
+
+/**
+ * The adaptor's own `Response`, which carries its body as it is. The adaptor offers it as a global only, where it breaks
+ * `fetch` and with it downloads in the same process; so it is taken from there at once, before anybody else looks.
+ */
+export function lightResponse(): ResponseClass | undefined {
+  const own = globalThis.Response;
+  const before = (["Request", "Response"] as const).map(
+    (name) => [name, Object.getOwnPropertyDescriptor(globalThis, name) ?? {}] as const,
+  );
+  getRequestListener(() => new own());
+  const offered = globalThis.Response;
+  for (const [name, property] of before) Object.defineProperty(globalThis, name, property);
+  return offered === own ? undefined : offered;
 }
 
 async function listen(config: Config, face: Face): Promise<Server> {

@@ -26,6 +26,7 @@ export function countCharacters({ data }: InferenceRequest): number {
   while (stack.length > 0 && left-- > 0) {
     const value = stack.pop();
     if (typeof value === "string") characters += value.length;
+    else if (ArrayBuffer.isView(value)) characters += value.byteLength; // a file's bytes, which must not be walked
     else if (typeof value === "object" && value !== null)
       for (const inner of Object.values(value)) stack.push(inner);
   }

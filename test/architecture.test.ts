@@ -18,6 +18,7 @@ const GROUND = [
   "weights",
   "media-type",
   "text-length",
+  "url-hosts",
   "nearest-word",
   "version",
 ];
@@ -46,7 +47,11 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
   [/^@hono\/node-server/, ["serve.ts"], "one place listens"],
   [/^@huggingface\/hub/, ["repository/"], "one place downloads and uploads"],
   [/^@huggingface\/transformers/, ["handler/"], "the parent never loads a model"],
-  [/^sharp(\/|$)/, ["handler/media/"], "one place decodes images"],
+  [
+    /^(sharp|mpg123-decoder|opus-decoder|@wasm-audio-decoders)(\/|$)/,
+    ["handler/media/"],
+    "one place decodes images and sounds",
+  ],
   [/^onnxruntime-(node|common)/, ["handler/", "explain/"], "a native crash can only kill a child"],
   [
     /^(tsx|esbuild)(\/|$)/,
@@ -58,7 +63,11 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
     ["engine/process.ts", "repository/requirements"],
     "two places start programs",
   ],
-  [/^node:https?$|^node:net$/, ["serve.ts"], "one place listens"],
+  [
+    /^node:https?$|^node:net$/,
+    ["serve.ts", "handler/media/remote.ts"],
+    "one place listens, and one dials where a client says",
+  ],
 ];
 
 /** Expressions that may stand in a few files only. */

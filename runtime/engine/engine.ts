@@ -14,13 +14,13 @@ import {
   type ModelDescription,
 } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
+import { SILENT_METRICS, type ModelMetrics } from "../observe/metrics.ts";
 import { measureRequest, sizeInMemory } from "../text-length.ts";
 import { refuse } from "./admission.ts";
 import { POLICIES } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
 import { createJob, departure, type Job } from "./job.ts";
 import { joinParts, splitList } from "./list-parts.ts";
-import { SILENT_OBSERVER, type EngineObserver } from "./observer.ts";
 import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import { createQueue } from "./queue.ts";
@@ -45,7 +45,7 @@ export interface EngineOptions {
   readonly startWorker: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
-  readonly observer?: EngineObserver | undefined;
+  readonly metrics?: ModelMetrics | undefined;
   readonly log: Log;
 }
 
@@ -69,6 +69,8 @@ export interface Engine extends AsyncDisposable {
   readonly workers: { readonly ready: number; readonly starting: number };
   /** How the model takes work, and what its runs were found to cost. */
   readonly batching: Batching & { readonly cost: CostSnapshot };
+  /** How long each part of the first worker's start took, in milliseconds. */
+  readonly startParts: Readonly<Record<string, number>>;
   now(): number;
   /** Starts the workers; settles when the first is ready. Rejects when none can be. */
   start(): Promise<ModelDescription>;
@@ -105,13 +107,14 @@ export function createEngine({
   threads = 1,
   startWorker,
   now = () => performance.now(),
-  observer = SILENT_OBSERVER,
+  metrics = SILENT_METRICS,
   log,
 }: EngineOptions): Engine {
   const queue = createQueue();
   const running = new Set<Job>();
   const cost: CostModel = createCostModel(threads);
   let batching = ONE_BY_ONE;
+  let startParts: Engine["startParts"] = {};
   let jobCount = 0;
   let answers = 0;
   let meanInferenceMs = 0;
@@ -125,7 +128,7 @@ export function createEngine({
     onRoom: schedule,
     onPass(pass) {
       cost.observe(pass);
-      observer.passed(pass);
+      metrics.passed(pass);
     },
     maxRssBytes: workerMaxRssBytes,
     onTokens: (job, tokens) => cost.observeText(job.size, tokens),
@@ -136,7 +139,7 @@ export function createEngine({
       for (const job of queue.clear()) job.settle(new RuntimeError("NOT_READY", error.message));
     },
     now,
-    observer,
+    metrics,
     log,
   });
   const scaler = createScaler({
@@ -164,7 +167,7 @@ export function createEngine({
         running.add(job);
         scaler.noteWait(now() - job.enqueuedAtMs);
       }
-      observer.dispatched(batch.length);
+      metrics.dispatched(batch.length);
       pool.dispatch(batch, { maxPaddedTokens: budgetTokens, expectedMs: expectedMs(batch) });
     }
   }
@@ -229,7 +232,7 @@ export function createEngine({
   /** @throws RuntimeError when the request cannot be let in. */
   function admit(tokens: number, bytes: number, deadlineAtMs: number): void {
     if (phase === "failed" || phase === "closed") {
-      observer.refused("not-ready");
+      metrics.refused("not-ready");
       throw new RuntimeError("NOT_READY", "Cannot accept the request: no worker is running");
     }
     const refusal = refuse(
@@ -244,7 +247,7 @@ export function createEngine({
       { jobQueueSize },
     );
     if (refusal === undefined) return;
-    observer.refused(refusal.code === "QUEUE_FULL" ? "full" : "deadline");
+    metrics.refused(refusal.code === "QUEUE_FULL" ? "full" : "deadline");
     throw refusal;
   }
 
@@ -288,7 +291,7 @@ export function createEngine({
     const why = error.code === "DEADLINE_EXCEEDED" ? "deadline" : "client";
     const hasWaited = queue.remove(job);
     if (!hasWaited) pool.cancel(job, why);
-    observer.left(why, hasWaited ? "queue" : "worker");
+    metrics.left(why, hasWaited ? "queue" : "worker");
     job.settle(error);
   }
 
@@ -336,9 +339,12 @@ export function createEngine({
     get batching() {
       return { ...batching, cost: cost.snapshot() };
     },
+    get startParts() {
+      return startParts;
+    },
     async start() {
       const ready = await pool.start();
-      batching = ready.batching;
+      ({ batching, parts: startParts } = ready);
       phase = "started";
       scaler.start();
       return ready.description;

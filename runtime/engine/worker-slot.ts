@@ -13,8 +13,8 @@ import {
 } from "../inference.ts";
 import type { JobAnswer } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
+import type { ModelMetrics } from "../observe/metrics.ts";
 import { createHands, type HeldJob } from "./hands.ts";
-import type { EngineObserver } from "./observer.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import type { Job } from "./job.ts";
 import { createChunkStream, type ChunkStream } from "./stream.ts";
@@ -29,6 +29,8 @@ import {
 export interface ReadyWorker {
   readonly description: ModelDescription;
   readonly batching: Batching;
+  /** How long each part of the start took, in milliseconds. */
+  readonly parts: Readonly<Record<string, number>>;
 }
 
 export interface SlotOptions {
@@ -54,7 +56,7 @@ export interface SlotOptions {
   readonly hasBeenReady: () => boolean;
   /** A worker whose memory exceeds this is replaced, in bytes. */
   readonly maxRssBytes: number;
-  readonly observer: EngineObserver;
+  readonly metrics: ModelMetrics;
   readonly now: () => number;
   readonly log: Log;
 }
@@ -145,7 +147,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
         hands.setBatching(loaded.batching);
         if (state === "starting") state = "ready";
         log.debug(`A worker is ready: ${describeParts(loaded.parts)}`, { worker: worker.pid });
-        options.observer.workerReady(loaded.parts);
+        options.metrics.workerReady(loaded.parts);
         onReady(loaded);
         if (isEnding) endWhenIdle();
         else onRoom();
@@ -170,8 +172,9 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     const lostCount = lost.begun.length + lost.untouched.length;
     const before = state;
     state = "gone";
+    options.metrics.workerMemory(process?.pid, 0);
     process = undefined;
-    if (!isEnding && before !== "retiring") options.observer.workerDied(reason);
+    if (!isEnding && before !== "retiring") options.metrics.workerDied(reason);
     if (isEnding) onGone();
     else if (before === "retiring") begin(); // it had grown too large and was asked to end
     else if (
@@ -271,7 +274,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     } else {
       job.settle({ output: result satisfies InferenceOutput, ...more });
     }
-    options.observer.answered(queueMs, inferenceMs, result.kind === "error");
+    options.metrics.answered(queueMs, inferenceMs, result.kind === "error");
     release(entry, inferenceMs);
   }
 
@@ -323,7 +326,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   }
 
   function noteMemory(rssBytes: number): void {
-    options.observer.workerMemory(process?.pid, rssBytes);
+    options.metrics.workerMemory(process?.pid, rssBytes);
     if (rssBytes <= options.maxRssBytes || state !== "ready") return;
     const megabytes = Math.round(rssBytes / 1e6);
     log.warn(

@@ -4,7 +4,13 @@
  * `index.ts` re-exports the author's half of this file as hubserve's public types. It names no vendor and runs no
  * code, so a handler may import it freely.
  */
-import type { Batching, ForwardPass, InferenceRequest, ModelDescription } from "../inference.ts";
+import type {
+  Batching,
+  ForwardPass,
+  InferenceRequest,
+  JsonValue,
+  ModelDescription,
+} from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 
 export type { LoadOptions } from "../inference.ts";
@@ -56,9 +62,20 @@ export interface BatchContext {
   readonly log: Log;
 }
 
+/** What a handler is told when it is made, besides its folder. */
+export interface HandlerOptions {
+  /**
+   * Threads that one inference may use, where that was decided: give it to onnxruntime as `intraOpNumThreads`. Its own
+   * default is one per core, however many workers share the cores.
+   */
+  readonly threads?: number;
+  /** What stands under `handler:` in the repository's `model-config.yaml`, as it was written. */
+  readonly settings?: Readonly<Record<string, JsonValue>>;
+}
+
 export interface EndpointHandlerClass {
   /** @param path The folder that holds the model: the repository, or its `model/` folder. */
-  new (path: string): EndpointHandler;
+  new (path: string, options: HandlerOptions): EndpointHandler;
   /**
    * Requests that one worker may answer at the same time; 1 unless said otherwise. For handlers that mostly wait, for
    * another service say.

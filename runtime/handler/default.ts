@@ -1,17 +1,28 @@
 /**
  * The default handler: answers for a repository that brings no `handler.ts`.
  *
- * It finds out what the model is for (`model/folder.ts`, `choose-task.ts`), chooses its weights (`model/weights.ts`), opens the
- * task from the shelf (`tasks/registry.ts`) and has `batch-answer.ts` join the task's steps. It knows no task by name.
+ * It finds out what the model is for (`model/folder.ts`, `handler-settings.ts`, `choose-task.ts`), chooses its weights
+ * (`model/weights.ts`), opens the task from the shelf (`tasks/registry.ts`) and has `batch-answer.ts` join the task's
+ * steps. It knows no task by name.
  */
+import { RuntimeError } from "../errors.ts";
 import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
-import { readModelFolder } from "./model/folder.ts";
+import { readModelFolder, type ModelFolder } from "./model/folder.ts";
 import type { LoadedHandler, MemberOutcome } from "./contract.ts";
 import { chooseTask } from "./model/choose-task.ts";
+import {
+  readHandlerSettings,
+  settingsFor,
+  type HandlerSettings,
+} from "./model/handler-settings.ts";
+import { withLabels } from "./model/labels.ts";
 import { chooseModelWeights, describeWeights } from "./model/weights.ts";
+import { isOnnxFile } from "../weights.ts";
 import { answerBatch } from "./batch-answer.ts";
 import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
+
+type Note = ModelDescription["notes"][number];
 
 /**
  * Loads the model of a repository.
@@ -19,17 +30,39 @@ import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
  * @throws `TASK_UNKNOWN`, `WEIGHTS_NOT_FOUND`, `MODEL_INVALID` or `INVALID_OPTION`, with what to do about it.
  */
 export async function loadDefaultHandler(options: LoadOptions, log: Log): Promise<LoadedHandler> {
-  const folder = await readModelFolder(options.repository);
-  const { task: entry, why } = chooseTask(folder, options.task);
+  const found = await readModelFolder(options.repository);
+  const { settings, notes } = await readHandlerSettings(found, options.handlerSettings);
+  try {
+    return await openModel(found, settings, notes, options, log);
+  } catch (error) {
+    // The notes are lost with the handler, and a key that was misspelt may be the reason.
+    for (const { level, text } of notes) if (level === "warn") log.warn(text);
+    throw error;
+  }
+}
+
+async function openModel(
+  found: ModelFolder,
+  settings: HandlerSettings | undefined,
+  settingsNotes: readonly Note[],
+  options: LoadOptions,
+  log: Log,
+): Promise<LoadedHandler> {
+  const { task: entry, why } = chooseTask(found, options.task, settings);
+  const { folder, notes: labelNotes } = await withLabels(found, entry.name, settings);
+  assertNotTorchScript(folder, entry.name, settings);
   const weights = chooseModelWeights(folder, options.dtype);
   log.debug("Loading the model", { task: entry.name, files: weights.files });
   const { intraOpThreads, urlHosts } = options;
   const task = await entry.load();
+  const notes: Note[] = [...settingsNotes, ...labelNotes];
   const opened = await task.open({
     folder,
     weights,
     ...(intraOpThreads !== undefined && { intraOpThreads }),
     ...(urlHosts !== undefined && { urlHosts }),
+    ...(settings !== undefined && { settings: settingsFor(entry.name, settings) }),
+    note: (note) => void notes.push(note),
   });
 
   const info = [`Serving ${entry.name}, ${why}`, describeWeights(weights), ...opened.notes];
@@ -41,6 +74,7 @@ export async function loadDefaultHandler(options: LoadOptions, log: Log): Promis
     ...(typeof folder.config.model_type === "string" && { modelType: folder.config.model_type }),
     notes: [
       ...info.map((text) => ({ level: "info" as const, text })),
+      ...notes,
       ...folder.warnings.map((text) => ({ level: "warn" as const, text })),
     ],
   };
@@ -68,4 +102,18 @@ export async function loadDefaultHandler(options: LoadOptions, log: Log): Promis
     },
     dispose: () => opened.dispose(),
   };
+}
+
+/**
+ * Says how to get on to whoever comes with a TorchScript file, which onnxruntime does not read. Where ONNX weights lie
+ * beside it, they are served.
+ */
+function assertNotTorchScript(folder: ModelFolder, task: string, settings?: HandlerSettings): void {
+  if (settings?.saveMode !== "torchscript" || folder.files.some((file) => isOnnxFile(file))) return;
+  const model = settings.modelName ?? "<name>";
+  throw new RuntimeError(
+    "WEIGHTS_NOT_FOUND",
+    `Cannot serve TorchScript, the save_mode of ${settings.file}: hubserve runs ONNX; export the model that was traced ` +
+      `with \`optimum-cli export onnx --model ${model} --task ${task} <folder>\``,
+  );
 }

@@ -6,10 +6,13 @@
  * `BaseHandler` where hubserve does: `data` is one request's body and not a list of requests, the answer is that
  * request's and not a list, and no step loads weights for you.
  */
-import type { CallContext, EndpointHandler, HandlerData } from "./contract.ts";
+import type { CallContext, EndpointHandler, HandlerData, HandlerOptions } from "./contract.ts";
 
-/** What `initialize` is told: TorchServe's `context`, as far as it means something here. */
-export interface InitializeContext {
+/**
+ * What `initialize` is told: TorchServe's `context`, as far as it means something here. `settings` is its
+ * `context.model_yaml_config["handler"]`.
+ */
+export interface InitializeContext extends HandlerOptions {
   /** The folder that holds the model; TorchServe's `context.system_properties["model_dir"]`. */
   readonly modelDir: string;
 }
@@ -36,9 +39,11 @@ export interface InitializeContext {
 export abstract class BaseHandler<Inputs = unknown, Outputs = unknown> implements EndpointHandler {
   /** The folder that holds the model. */
   readonly modelDir: string;
+  readonly #options: HandlerOptions;
 
-  constructor(path: string) {
+  constructor(path: string, options: HandlerOptions = {}) {
     this.modelDir = path;
+    this.#options = options;
   }
 
   /** Runs once, before the first request: load weights and labels here. */
@@ -61,7 +66,7 @@ export abstract class BaseHandler<Inputs = unknown, Outputs = unknown> implement
 
   /** Called by hubserve at the start. */
   async load(): Promise<void> {
-    await this.initialize({ modelDir: this.modelDir });
+    await this.initialize({ modelDir: this.modelDir, ...this.#options });
   }
 
   /** Called by hubserve for each request: the three steps in their order. */

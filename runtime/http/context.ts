@@ -6,6 +6,7 @@ import type { Waiting } from "../engine/engine.ts";
 import type { Models } from "../engine/models.ts";
 import type { RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import type { ResponseClass } from "./respond.ts";
 
 export interface AppEnv {
   Variables: {
@@ -19,6 +20,9 @@ export interface AppEnv {
     keepWaiting: () => void;
     /** Ends the deadline that `keepWaiting` kept. */
     stopWaiting: () => void;
+    /** What the response will say, in lower case; see `respond.ts`. */
+    responseHeaders: Record<string, string>;
+    ResponseClass: ResponseClass;
     models: Models;
     log: Log;
   };

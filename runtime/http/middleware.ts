@@ -4,10 +4,13 @@
 import { randomUUID } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
+import { matchedRoutes } from "hono/route";
 import type { Models } from "../engine/models.ts";
 import { RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
 import type { AppContext, AppEnv } from "./context.ts";
+import { setHeader, type ResponseClass } from "./respond.ts";
 
 /** Ids go into headers and logs: visible ASCII, and no longer than anybody needs. */
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
@@ -18,15 +21,20 @@ export function requestIds(makeId: () => string = randomUUID): MiddlewareHandler
     const given = c.req.header("x-request-id");
     const id = given !== undefined && REQUEST_ID.test(given) ? given : makeId();
     c.set("requestId", id);
-    c.header("x-request-id", id); // before the response is made: afterwards it would cost a copy of it
+    c.set("responseHeaders", { "x-request-id": id });
     await next();
   });
 }
 
-/** Gives protocols the register and a log that knows the request. */
-export function shared(models: Models, log: Log): MiddlewareHandler<AppEnv> {
+/** Gives protocols the register, a log that knows the request, and what makes responses. */
+export function shared(
+  models: Models,
+  ResponseClass: ResponseClass,
+  log: Log,
+): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     c.set("models", models);
+    c.set("ResponseClass", ResponseClass);
     c.set("log", log.child({ requestId: c.var.requestId }));
     await next();
   });
@@ -47,16 +55,14 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
     const timer = setTimeout(() => {
       controller.abort(new DOMException("The request's deadline has passed", "TimeoutError"));
     }, limitMs);
-    const client = c.req.raw.signal;
-    const leave = (): void =>
-      controller.abort(new DOMException("The client has left", "AbortError"));
-    if (client.aborted) leave();
-    else client.addEventListener("abort", leave, { once: true });
+    const forget = whenClientLeaves(c, () =>
+      controller.abort(new DOMException("The client has left", "AbortError")),
+    );
 
     let isKept = false;
     const stopWaiting = (): void => {
       clearTimeout(timer);
-      client.removeEventListener("abort", leave);
+      forget();
     };
     c.set("waiting", { signal: controller.signal, deadlineAtMs: now() + limitMs });
     c.set("keepWaiting", () => void (isKept = true));
@@ -69,6 +75,34 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
   });
 }
 
+/** What Node's server writes its answer to; the adaptor hands it over as part of `c.env`. */
+interface Outgoing {
+  readonly writableFinished: boolean;
+  once(event: "close", listener: () => void): unknown;
+  off(event: "close", listener: () => void): unknown;
+}
+
+/**
+ * Calls `leave` when the client hangs up before its answer is complete. On a real connection that is told by the
+ * connection: the request's `signal` would cost an `AbortController` for every request.
+ *
+ * @returns What ends the watch.
+ */
+function whenClientLeaves(c: AppContext, leave: () => void): () => void {
+  const { outgoing } = (c.env ?? {}) as { readonly outgoing?: Outgoing }; // absent where no server is
+  if (outgoing !== undefined) {
+    const closed = (): void => {
+      if (!outgoing.writableFinished) leave();
+    };
+    outgoing.once("close", closed);
+    return () => void outgoing.off("close", closed);
+  }
+  const { signal } = c.req.raw;
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  return () => signal.removeEventListener("abort", leave);
+}
+
 /** @throws RuntimeError `INVALID_INPUT` when it is no number of milliseconds. */
 function readTimeout(header: string | undefined): number {
   if (header === undefined) return Infinity;
@@ -79,24 +113,33 @@ function readTimeout(header: string | undefined): number {
   );
 }
 
-/** One line a request, without its body: failures as warnings, the rest only when debugging. */
-export function accessLog(now: () => number): MiddlewareHandler<AppEnv> {
+/** One line a request, without its body: failures as warnings, the rest only when debugging. And its number. */
+export function accessLog(now: () => number, metrics: Metrics): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     const startedAtMs = now();
     c.set("startedAtMs", startedAtMs);
     await next();
     const { status } = c.res;
     const tookMs = now() - startedAtMs;
+    metrics.request(routeOf(c), status, tookMs);
     const isProbe = c.req.method === "GET" || c.req.method === "HEAD";
     const level = status >= 500 && !isProbe ? "warn" : "debug";
     c.var.log[level](`${c.req.method} ${c.req.path} ${status} in ${tookMs.toFixed(1)} ms`);
   });
 }
 
+/** The route's pattern, never the path itself: whoever asks for random paths must not fill the metrics. */
+function routeOf(c: AppContext): string {
+  const handled = matchedRoutes(c).findLast(
+    ({ method, path }) => method !== "ALL" || path !== "/*",
+  );
+  return handled === undefined ? "other" : handled.path;
+}
+
 /** The last handler of a path that exists: any other method is refused by name. */
 export function onlyMethods(...methods: readonly string[]): (c: AppContext) => never {
   return (c) => {
-    c.header("allow", methods.join(", "));
+    setHeader(c, "allow", methods.join(", "));
     throw new RuntimeError(
       "METHOD_NOT_ALLOWED",
       `Cannot answer: ${c.req.path} takes ${methods.join(", ")}, not ${c.req.method}`,

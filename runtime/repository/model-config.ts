@@ -3,14 +3,16 @@
  *
  * The keys and units are TorchServe's (`frontend/archive/…/ModelConfig.java` of 0.12), so that its archives serve
  * unchanged. They are one layer of the configuration, below flags and environment: `withFileSettings` in `config.ts`
- * lays them under. What stands under `handler:` is the handler's own and is not looked at here.
+ * lays them under. What stands under `handler:` is the handler's own: the default handler reads it in
+ * `handler/model/handler-settings.ts`, and it is not looked at here.
  * To add a key: a field in `FileKeys`, and what it sets in `toSettings`.
  */
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { parseDocument } from "yaml";
+import { parseDocument, Parser } from "yaml";
 import { z } from "zod";
 import { messageOf, RuntimeError } from "../errors.ts";
+import type { JsonValue } from "../inference.ts";
 import { nearestWord } from "../nearest-word.ts";
 import type { Log } from "../observe/log.ts";
 
@@ -22,6 +24,12 @@ const LONGEST_FILE_BYTES = 1024 * 1024;
 
 /** Far more than a person writes, far less than a "billion laughs" needs (yaml counts the resolved nodes). */
 const MOST_ALIASES = 100;
+
+/** Far more than a person writes; some thousands of levels overflow the stack of `parseDocument`, and with it the process. */
+const MOST_LEVELS = 60;
+
+/** Of a value that does not fit, so many characters are repeated. */
+const MOST_SHOWN = 100;
 
 /** Settings by the names of the options that they are the default of; units as there. */
 export interface ModelSettings {
@@ -39,8 +47,8 @@ export interface ModelConfigFile {
   /** `model-config.yaml` or `model-config.yml`. */
   readonly file: string;
   readonly settings: ModelSettings;
-  /** What stands under `handler:`, plain data. */
-  readonly handler: unknown;
+  /** What stands under `handler:`. */
+  readonly handler: Readonly<Record<string, JsonValue>> | undefined;
 }
 
 /** A number, also in quotes, as TorchServe's users write it. */
@@ -71,7 +79,12 @@ const FileKeys = z.object({
   responseTimeout: seconds.optional(),
   startupTimeout: seconds.optional(),
   jobQueueSize: count(0, 1_000_000).optional(),
-  handler: z.unknown().optional(),
+  handler: z
+    .record(z.string(), z.json())
+    .nullable()
+    .describe('keys and values, such as "mode: sequence_classification"')
+    .optional(),
+  pt2: z.unknown().optional(),
 });
 type FileKeys = z.infer<typeof FileKeys>;
 
@@ -104,7 +117,13 @@ export function parseModelConfig(file: string, text: string, log: Log): ModelCon
   const parsed = FileKeys.safeParse(found);
   if (!parsed.success) {
     const key = String(parsed.error.issues[0]?.path[0] ?? "");
-    throw invalid(file, `${key}: found ${JSON.stringify(found[key])}, wanted ${wantedOf(key)}`);
+    const value = JSON.stringify(found[key]).slice(0, MOST_SHOWN);
+    throw invalid(file, `${key}: found ${value}, wanted ${wantedOf(key)}`);
+  }
+  if (asksToCompile(parsed.data.pt2)) {
+    log.info(
+      `pt2 in ${file} changes nothing here: onnxruntime optimizes the graph when it loads it`,
+    );
   }
   const { minWorkers, maxWorkers } = parsed.data;
   if (minWorkers !== undefined && maxWorkers !== undefined && minWorkers > maxWorkers) {
@@ -113,11 +132,23 @@ export function parseModelConfig(file: string, text: string, log: Log): ModelCon
       `minWorkers: found ${minWorkers}, wanted at most maxWorkers, ${maxWorkers}`,
     );
   }
-  return { file, settings: toSettings(parsed.data), handler: parsed.data.handler };
+  return { file, settings: toSettings(parsed.data), handler: parsed.data.handler ?? undefined };
+}
+
+/** Whether `pt2:` wants `torch.compile`: TorchServe's `{compile: {enable: true}}`, or a backend's name alone. */
+function asksToCompile(pt2: unknown): boolean {
+  const { success, data } = z.looseObject({ compile: z.looseObject({}) }).safeParse(pt2);
+  return success ? data.compile["enable"] !== false : Boolean(pt2);
 }
 
 /** The document as plain data: YAML 1.2's core schema, no tags, no merge keys, bounded aliases. */
 function parseYaml(file: string, text: string): Readonly<Record<string, unknown>> {
+  if (levelsOf(text) > MOST_LEVELS) {
+    throw invalid(
+      file,
+      `found more than ${MOST_LEVELS} levels of lists and keys within each other`,
+    );
+  }
   const document = parseDocument(text, {
     schema: "core",
     resolveKnownTags: false,
@@ -137,6 +168,24 @@ function parseYaml(file: string, text: string): Readonly<Record<string, unknown>
     throw invalid(file, 'found no keys, wanted lines such as "batchSize: 8"');
   }
   return { ...value };
+}
+
+/** How deep lists and mappings lie within each other, told from the syntax alone, without recursion. */
+function levelsOf(text: string): number {
+  let deepest = 0;
+  const waiting: [part: unknown, depth: number][] = [];
+  for (const token of new Parser().parse(text)) waiting.push([token, 0]);
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [part, depth] = next;
+    if (typeof part !== "object" || part === null) continue;
+    deepest = Math.max(deepest, depth);
+    if ("key" in part) waiting.push([part.key, depth + 1]);
+    if ("value" in part) waiting.push([part.value, depth + 1]);
+    if ("items" in part && Array.isArray(part.items)) {
+      for (const item of part.items) waiting.push([item, depth + 1]);
+    }
+  }
+  return Math.ceil(deepest / 2); // a collection and its item are two parts of the syntax
 }
 
 function toSettings(file: FileKeys): ModelSettings {

@@ -38,6 +38,8 @@ export interface RepositorySettings {
   readonly task: string | undefined;
   readonly dtype: Dtype | undefined;
   readonly threads: number | undefined;
+  /** Hosts from which inputs given as URLs may be fetched. */
+  readonly allowUrlInputs?: readonly string[];
   /** The Hub, without a slash at the end. */
   readonly endpoint: string;
   readonly token: string | undefined;
@@ -103,7 +105,11 @@ export async function prepareRepository({
       ...(settings.task !== undefined && { task: settings.task }),
       ...(settings.dtype !== undefined && { dtype: settings.dtype }),
       ...(settings.threads !== undefined && { intraOpThreads: settings.threads }),
+      ...(settings.allowUrlInputs?.length && { urlHosts: settings.allowUrlInputs }),
       ...(dependencies !== undefined && { dependencies }),
+      ...(modelConfig?.handler !== undefined && {
+        handlerSettings: { file: modelConfig.file, keys: modelConfig.handler },
+      }),
     },
     modelConfig,
     // A handler of one's own may hold anything, and its author expects one instance unless told otherwise.

@@ -54,6 +54,35 @@ test("BaseHandler runs initialize once, then the three steps in their order", as
   ]);
 });
 
+test("initialize is told the threads and the handler's settings, as every handler's constructor is", async () => {
+  await using repository = await makeRepository({
+    "handler.ts": `
+      import { BaseHandler, type HandlerOptions, type InitializeContext } from "hubserve";
+      export class EndpointHandler extends BaseHandler {
+        readonly told: unknown[];
+        constructor(path: string, options: HandlerOptions) {
+          super(path, options);
+          this.told = [options];
+        }
+        override initialize(context: InitializeContext) { this.told.push(context); }
+        override postprocess() { return this.told; }
+      }`,
+  });
+  const keys = { prompt: "Answer:", depth: { most: 2 } };
+  const options = {
+    repository: repository.path,
+    intraOpThreads: 2,
+    handlerSettings: { file: "model-config.yaml", keys },
+  };
+  const handler = await loadHandler(options, silentLog());
+  const request = { id: "1", kind: "predict" as const, data: { inputs: "" }, headers: {} };
+  assert.deepEqual(await handler.call(request, context), [
+    { threads: 2, settings: keys },
+    { modelDir: repository.path, threads: 2, settings: keys },
+  ]);
+  await handler.dispose();
+});
+
 test("a step that throws ends the call", async () => {
   class Failing extends Adder {
     override inference(): Promise<number> {

@@ -6,6 +6,7 @@ import { createModels } from "../../runtime/engine/models.ts";
 import { RuntimeError, type ErrorCode } from "../../runtime/errors.ts";
 import { createApp } from "../../runtime/http/app.ts";
 import { createLog, silentLog } from "../../runtime/observe/log.ts";
+import { createMetrics } from "../../runtime/observe/metrics.ts";
 import {
   createTestApp,
   openSocketDoor,
@@ -425,6 +426,7 @@ test("while the model starts, health and predictions are 503 and say what is goi
   const entry = models.register("owner/name");
   entry.progress("Downloading owner/name");
   const app = createApp({
+    metrics: createMetrics(),
     models,
     dialect: "auto",
     maxBodyBytes: 100,
@@ -459,6 +461,7 @@ test("a draining model says 503 on health and still answers", async () => {
   const models = readyModels();
   (models.list[0] as ReturnType<typeof models.register>).draining();
   const app = createApp({
+    metrics: createMetrics(),
     models,
     dialect: "auto",
     maxBodyBytes: 100,

@@ -45,6 +45,32 @@ handler:
   assert.deepEqual(lines, []);
 });
 
+test("parseModelConfig() says once that pt2 changes nothing, where it asks for something", () => {
+  const text = "pt2 in model-config.yaml changes nothing here: onnxruntime optimizes the graph";
+  for (const asks of [
+    "pt2: {compile: {enable: True, backend: inductor}}",
+    "pt2: {compile: {backend: inductor}}",
+    "pt2: inductor",
+    "pt2: {export: {aot_compile: true}}",
+  ]) {
+    const { lines } = parse(asks);
+    assert.equal(lines.length, 1, asks);
+    assert.ok(lines[0]?.includes(text), lines[0]);
+  }
+  assert.deepEqual(parse("pt2: {compile: {enable: False}}").lines, []);
+  assert.deepEqual(parse("pt2:").lines, []);
+});
+
+test("parseModelConfig() reads settings within each other as deep as people write them", () => {
+  const text = `handler: ${'{"a": ['.repeat(20)}1${"]}".repeat(20)}`;
+  assert.equal(JSON.stringify(parse(text).handler), text.slice(9).replaceAll(" ", ""));
+});
+
+test("parseModelConfig() finds no settings for the handler where the section is empty", () => {
+  assert.equal(parse("handler:\n").handler, undefined);
+  assert.equal(parse("handler:\n  # mode: text_generation\n").handler, undefined);
+});
+
 test("parseModelConfig() takes numbers in quotes, as TorchServe's users write them", () => {
   const { settings } = parse("batchSize: '4'\nresponseTimeout: \"120\"\n");
   assert.deepEqual(settings, { batchSize: 4, requestTimeoutMs: 120_000 });
@@ -93,6 +119,11 @@ const REFUSED: readonly [text: string, sentence: RegExp][] = [
   ["startupTimeout: .inf", /: startupTimeout: .*wanted seconds/],
   ["jobQueueSize: [1]", /: jobQueueSize: found \[1\], wanted a whole number from 0 to 1000000$/],
   ["minWorkers: 4\nmaxWorkers: 2", /: minWorkers: found 4, wanted at most maxWorkers, 2$/],
+  ["handler: bert", /: handler: found "bert", wanted keys and values, such as "mode: sequence_/],
+  ["handler: [mode]", /: handler: found \["mode"\], wanted keys and values/],
+  ["handler: {max_length: .inf}", /: handler: found \{"max_length":null\}, wanted keys and values/],
+  [`handler: ${"[".repeat(3000)}${"]".repeat(3000)}`, /: found more than 60 levels of lists and/],
+  [`handler:\n  ${"- ".repeat(50_000)}1`, /: found more than 60 levels of lists and keys within/],
   ["- batchSize", /: found no keys, wanted lines such as "batchSize: 8"$/],
   ["batchSize 8", /: found no keys, wanted/],
   ["batchSize: 1\nbatchSize: 2", /: Map keys must be unique at line 2/],

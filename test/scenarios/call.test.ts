@@ -87,7 +87,8 @@ test("--watch runs again on each save, and survives a handler that does not comp
   const next = async (pattern: RegExp): Promise<void> => {
     for (;;) {
       const index = lines.findIndex((line) => pattern.test(line));
-      if (index !== -1) return void lines.splice(0, index + 1);
+      // Only that line: stdout and stderr arrive in an order of their own.
+      if (index !== -1) return void lines.splice(index, 1);
       await new Promise<void>((resolve) => (wake = resolve));
     }
   };

@@ -14,6 +14,8 @@ import {
   type InferenceRequest,
   type ModelDescription,
 } from "../../runtime/inference.ts";
+import { lightResponse } from "../../runtime/serve.ts";
+import { createMetrics } from "../../runtime/observe/metrics.ts";
 import { silentLog } from "../../runtime/observe/log.ts";
 
 export type Answer = (
@@ -52,7 +54,7 @@ export async function openSocketDoor(
   options: DoorOptions,
 ): Promise<Door & AsyncDisposable & { readonly url: string }> {
   const server = createAdaptorServer({
-    fetch: createTestApp(options).fetch,
+    fetch: createTestApp({ ...options, ResponseClass: lightResponse() }).fetch,
     overrideGlobalObjects: false,
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -74,6 +76,7 @@ export function createTestApp({
 }: DoorOptions): ReturnType<typeof createApp> {
   return createApp({
     models: readyModels(answer, description),
+    metrics: createMetrics(),
     dialect: "auto",
     maxBodyBytes: 10_000,
     requestTimeoutMs: 10_000,
@@ -95,6 +98,7 @@ export function readyModels(
     running: 0,
     workers: { ready: 1, starting: 0 },
     batching: { ...ONE_BY_ONE, cost: createCostModel().snapshot() },
+    startParts: {},
     now: () => performance.now(),
     start: () => Promise.reject(new TypeError("already started")),
     submit: async (request, waiting) => ({

@@ -74,7 +74,7 @@ export function readGolden<S extends z.ZodType>(name: string, schema: S): z.outp
  * A repository of its own that differs from `base` in some files; it is removed with `await using`.
  *
  * @param base A folder whose files are linked to; nothing when absent.
- * @param changes File → its text; an object is written as JSON, `null` leaves the file out.
+ * @param changes File → its text or its bytes; any other object is written as JSON, `null` leaves the file out.
  */
 export async function variantOf(
   base: string | undefined,
@@ -92,8 +92,8 @@ export async function variantOf(
   }
   for (const [file, content] of Object.entries(changes)) {
     if (content === null) continue;
-    const text = typeof content === "string" ? content : JSON.stringify(content);
-    await put(file, (target) => writeFile(target, text));
+    const isFile = typeof content === "string" || content instanceof Uint8Array;
+    await put(file, (target) => writeFile(target, isFile ? content : JSON.stringify(content)));
   }
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }

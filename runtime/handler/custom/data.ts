@@ -3,16 +3,23 @@
  *
  * Handlers ported from Python do `data.pop("inputs")`; the request must survive that, as it may be tried again.
  */
-import type { InferenceRequest } from "../../inference.ts";
+import { isMedia, type InferenceRequest, type Media } from "../../inference.ts";
 import type { HandlerData } from "../contract.ts";
 import { isPlainObject } from "../plain-object.ts";
 
-/** A fresh plain object; a binary body becomes a `Blob` in `inputs`. Typed arrays are handed on, not copied. */
+/**
+ * A fresh plain object; a binary body becomes a `Blob` in `inputs`, a form's file one in its place. Typed arrays are
+ * handed on, not copied.
+ */
 export function toHandlerData({ data, media }: InferenceRequest): HandlerData {
   const copy = copyObject(data);
   if (media === undefined) return { inputs: undefined, ...copy };
-  // A Blob copies its parts, so the handler may keep it.
-  return { ...copy, inputs: new Blob([media.bytes as BlobPart], { type: media.contentType }) };
+  return { ...copy, inputs: toBlob(media) };
+}
+
+/** A Blob copies its parts, so the handler may keep it. */
+function toBlob({ bytes, contentType }: Media): Blob {
+  return new Blob([bytes as BlobPart], { type: contentType });
 }
 
 function copyObject(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -25,5 +32,6 @@ function copyObject(value: Readonly<Record<string, unknown>>): Record<string, un
 function copyValue(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(copyValue);
+  if (isMedia(value)) return toBlob(value);
   return isPlainObject(value) ? copyObject(value) : value;
 }

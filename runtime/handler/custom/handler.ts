@@ -11,6 +11,7 @@ import type {
   CallContext,
   EndpointHandler,
   EndpointHandlerClass,
+  HandlerOptions,
   LoadedHandler,
   LoadOptions,
 } from "../contract.ts";
@@ -35,7 +36,15 @@ export interface CustomHandlerOptions extends LoadOptions {
  * @throws {RuntimeError} `HANDLER_INVALID`, or the `RuntimeError` that the handler itself threw.
  */
 export async function loadCustomHandler(
-  { repository, file, modelPath, task, dependencies }: CustomHandlerOptions,
+  {
+    repository,
+    file,
+    modelPath,
+    task,
+    dependencies,
+    intraOpThreads,
+    handlerSettings,
+  }: CustomHandlerOptions,
   log: Log,
 ): Promise<LoadedHandler> {
   const compiled = await compile({
@@ -51,7 +60,11 @@ export async function loadCustomHandler(
     log.warn(`Compiled the handler with a warning: ${warning}`);
 
   const { name, Handler } = findClass(compiled.module, file);
-  const instance = await instantiate(Handler, modelPath, repository);
+  const options: HandlerOptions = {
+    ...(intraOpThreads !== undefined && { threads: intraOpThreads }),
+    ...(handlerSettings !== undefined && { settings: handlerSettings.keys }),
+  };
+  const instance = await instantiate(Handler, modelPath, options, repository);
   if (typeof instance?.call !== "function") {
     const text = `Cannot load the handler: ${file} has ${name} without a method call; wanted: ${WANTED_SHAPE}`;
     throw new RuntimeError("HANDLER_INVALID", text);
@@ -149,11 +162,12 @@ function describeExports(module: Readonly<Record<string, unknown>>): string {
 async function instantiate(
   Handler: EndpointHandlerClass,
   modelPath: string,
+  options: HandlerOptions,
   repository: string,
 ): Promise<EndpointHandler | undefined> {
   try {
     // A constructor may return a promise of the instance, and that may bring nothing.
-    return await Promise.resolve(new Handler(modelPath));
+    return await Promise.resolve(new Handler(modelPath, options));
   } catch (error) {
     throw toLoadError(error, "its constructor", repository);
   }

@@ -1,13 +1,14 @@
 /**
- * The file that a request is about, wherever the client put it: the body itself, base64, a data URL, or an URL of an
- * allowed host.
+ * The file that a request is about, wherever the client put it: the body itself, a form's file, base64, a data URL, or
+ * an URL of an allowed host.
  *
  * A string of a client never reaches a loader of transformers.js, which would open paths and URLs alike: it is decoded
- * here, or refused.
+ * here, fetched under `remote.ts`'s rules, or refused.
  */
-import type { InferenceRequest, Media } from "../../inference.ts";
+import { isMedia, type InferenceRequest, type Media } from "../../inference.ts";
 import { invalidInput } from "../tasks/inputs.ts";
 import { decodeBase64 } from "./base64.ts";
+import { fetchRemote } from "./remote.ts";
 
 /** How to read one file. */
 export interface SourceOptions {
@@ -28,19 +29,23 @@ export function bodyFile({ media }: InferenceRequest): Media | undefined {
 }
 
 /**
- * The bytes behind a value of a JSON body.
+ * The bytes behind a value of a request's data: a string of its JSON, or a file of its form.
  *
  * @throws `INVALID_INPUT` with one sentence.
  */
 export async function readSource(value: unknown, options: SourceOptions): Promise<Media> {
-  const { action, name, wanted } = options;
+  const { action, name, wanted, urlHosts = [], signal } = options;
+  if (isMedia(value)) return value;
   if (value instanceof Blob)
     return { bytes: new Uint8Array(await value.arrayBuffer()), contentType: value.type };
   if (typeof value !== "string") {
     throw invalidInput(action, `"${name}" is not a string, wanted ${wanted} in base64`);
   }
   if (/^https?:\/\//i.test(value)) {
-    throw invalidInput(action, `"${name}" is an URL, which this server does not fetch`);
+    if (urlHosts.length === 0)
+      throw invalidInput(action, `"${name}" is an URL, which this server does not fetch`);
+    if (!URL.canParse(value)) throw invalidInput(action, `"${name}" is not a valid URL`);
+    return fetchRemote(value, { action, name, hosts: urlHosts, signal });
   }
   const decoded = decodeBase64(value);
   if (decoded === undefined)

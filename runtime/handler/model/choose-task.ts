@@ -1,13 +1,15 @@
 /**
  * Which task a model is for.
  *
- * The user's word comes first, then the model card's `pipeline_tag`, then the layout of sentence-transformers, then the
- * architecture in `config.json`. The table knows more tasks than are served, so that a refusal can name what the model
- * is for. To add an architecture: one line, above the first line that would also match it.
+ * The user's word comes first, then `mode` of TorchServe's generalized handler, then the model card's `pipeline_tag`,
+ * then the layout of sentence-transformers, then the architecture in `config.json`. The table knows more tasks than are
+ * served, so that a refusal can name what the model is for. To add an architecture: one line, above the first line that
+ * would also match it.
  */
 import { RuntimeError } from "../../errors.ts";
 import { nearestWord } from "../../nearest-word.ts";
 import { isSentenceTransformer, type ModelFolder } from "./folder.ts";
+import { TASK_OF_MODE, type HandlerSettings } from "./handler-settings.ts";
 import { findTask, TASKS, type TaskEntry } from "../tasks/registry.ts";
 
 /** Class names of transformers and the task each was trained for; the first match wins. */
@@ -75,11 +77,13 @@ export interface TaskChoice {
  * Chooses the task of a model.
  *
  * @param wanted The task or alias that the user named.
+ * @param settings What the repository says to TorchServe's generalized handler.
  * @throws `TASK_UNKNOWN` when no task can be told, or hubserve does not serve it.
  */
 export function chooseTask(
   folder: Pick<ModelFolder, "files" | "prefix" | "config" | "pipelineTag">,
   wanted?: string,
+  settings?: Pick<HandlerSettings, "file" | "mode">,
 ): TaskChoice {
   const architecture = folder.config.architectures?.[0];
   if (wanted !== undefined) {
@@ -87,6 +91,12 @@ export function chooseTask(
     const suggestion = near === undefined ? "" : `, perhaps you mean "${near}"`;
     const action = `Cannot serve the task "${wanted}"${suggestion}`;
     return choose(wanted, "as you named it", action, architecture);
+  }
+  if (settings?.mode !== undefined) {
+    const { file, mode } = settings;
+    const task = TASK_OF_MODE[mode];
+    const action = `Cannot serve the task "${task}", which is the mode "${mode}" of ${file}`;
+    return choose(task, `as the mode "${mode}" of ${file} says`, action, architecture);
   }
   const { pipelineTag } = folder;
   if (pipelineTag !== undefined) {

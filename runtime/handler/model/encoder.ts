@@ -14,6 +14,7 @@ import {
 } from "@huggingface/transformers";
 
 import { messageOf, RuntimeError } from "../../errors.ts";
+import { applyLowerCase } from "./lower-case.ts";
 import {
   maxTokensOf,
   truncate,
@@ -29,7 +30,7 @@ export interface EncodeOptions {
   readonly pair?: string | undefined;
   /** `"none"` refuses a text that is too long. */
   readonly truncation: Truncation;
-  /** The longest sequence wanted; the model's own limit holds in any case. */
+  /** The longest sequence wanted, else what the repository's settings say; the model's own limit holds in any case. */
   readonly maxTokens?: number | undefined;
   /** The end that is cut; the tokenizer's own `truncation_side` when absent. */
   readonly side?: TruncationSide | undefined;
@@ -51,6 +52,8 @@ export interface Encoder {
   readonly tokenizer: PreTrainedTokenizer;
   /** The most tokens the model reads, special tokens included; `Infinity` where nothing says. */
   readonly maxTokens: number;
+  /** The names of the graph's inputs. */
+  readonly inputs: ReadonlySet<string>;
   /** The graph's outputs with their number of dimensions. */
   readonly outputs: ReadonlyMap<string, number>;
   /** @throws `INVALID_INPUT` when the text is too long and may not, or cannot, be cut. */
@@ -63,18 +66,30 @@ export interface Encoder {
    * @returns The output named `output`; row `i` belongs to `encodings[i]`.
    */
   forward(encodings: readonly Encoding[], output: string): Promise<FloatTensor>;
+  /**
+   * The same for a graph that reads more than texts.
+   *
+   * @param more Further inputs by name (`pixel_values`); those that the graph does not know are left out.
+   * @returns The outputs in the order of their names.
+   */
+  run<const N extends readonly string[]>(
+    encodings: readonly Encoding[],
+    outputs: N,
+    more: Readonly<Record<string, Tensor>>,
+  ): Promise<{ [K in keyof N]: FloatTensor }>;
   dispose(): Promise<void>;
 }
 
 /** One of transformers.js's `AutoModel…` classes. */
-interface AutoModelClass {
+export interface AutoModelClass {
   supports(modelType: string): boolean;
   from_pretrained: typeof PreTrainedModel.from_pretrained;
 }
 
 /** What is read of onnxruntime's session, which transformers.js types as `any`. */
-interface Session {
+export interface Session {
   readonly inputNames: readonly string[];
+  readonly inputMetadata: readonly { readonly shape?: readonly unknown[] }[];
   readonly outputMetadata: readonly {
     readonly name: string;
     readonly shape?: readonly unknown[];
@@ -96,6 +111,55 @@ export async function loadEncoder(model: TaskModel, autoModel: AutoModelClass): 
   const maxTokens = maxTokensOf(config, tokenizer.model_max_length);
   const wantsTypes = session.inputNames.includes("token_type_ids");
   const padId = tokenizer.pad_token_id ?? config.pad_token_id ?? 0;
+  const { encode, tokensOf } = createTextEncoder(model, tokenizer, { maxTokens, wantsTypes });
+
+  async function run<const N extends readonly string[]>(
+    encodings: readonly Encoding[],
+    names: N,
+    more: Readonly<Record<string, Tensor>>,
+  ): Promise<{ [K in keyof N]: FloatTensor }> {
+    const feeds = { ...toFeeds(encodings, padId, wantsTypes), ...more };
+    // `forward`, as calling the model keeps only the outputs that its class knows by name.
+    const outputs: Record<string, Tensor> = await network.forward(feeds);
+    const floats = names.map((name) => {
+      const tensor = outputs[name];
+      if (tensor === undefined) throw new Error(`the graph gave no output "${name}"`);
+      return toFloats(tensor);
+    });
+    return floats as { [K in keyof N]: FloatTensor }; // map keeps the places
+  }
+
+  return {
+    tokenizer,
+    maxTokens,
+    inputs: new Set(session.inputNames),
+    outputs: new Map(session.outputMetadata.map(({ name, shape }) => [name, shape?.length ?? 0])),
+    tokensOf,
+
+    encode,
+    forward: async (encodings, output) => (await run(encodings, [output], {}))[0],
+    run,
+
+    async dispose() {
+      await network.dispose();
+    },
+  };
+}
+
+/** What is known of the model where texts become tokens. */
+export interface TextEncoderOptions {
+  /** The most tokens the model reads, special tokens included. */
+  readonly maxTokens: number;
+  /** Whether the model reads token types. */
+  readonly wantsTypes: boolean;
+}
+
+/** Makes tokens of texts, cut as Python cuts them. */
+export function createTextEncoder(
+  { settings }: Pick<TaskModel, "settings">,
+  tokenizer: PreTrainedTokenizer,
+  { maxTokens, wantsTypes }: TextEncoderOptions,
+): Pick<Encoder, "encode" | "tokensOf"> {
   const ownSide = tokenizer.config.truncation_side === "left" ? "left" : "right";
 
   function encodeWhole(text: string, pair?: string): Encoding {
@@ -115,13 +179,11 @@ export async function loadEncoder(model: TaskModel, autoModel: AutoModelClass): 
   }
 
   return {
-    tokenizer,
-    maxTokens,
-    outputs: new Map(session.outputMetadata.map(({ name, shape }) => [name, shape?.length ?? 0])),
     tokensOf,
 
     encode(text, options) {
-      const { pair, truncation, maxTokens: wanted = Infinity, side = ownSide } = options;
+      const { pair, truncation, side = ownSide } = options;
+      const wanted = options.maxTokens ?? settings?.maxLength ?? Infinity;
       const whole = encodeWhole(text, pair);
       const length = whole.inputIds.length;
       if (truncation === "none") {
@@ -144,17 +206,6 @@ export async function loadEncoder(model: TaskModel, autoModel: AutoModelClass): 
         `${length} tokens long and cannot be cut to ${limit} with the truncation "${truncation}"`,
       );
     },
-
-    async forward(encodings, output) {
-      const outputs: Record<string, Tensor> = await network(toFeeds(encodings, padId, wantsTypes));
-      const tensor = outputs[output];
-      if (tensor === undefined) throw new Error(`the graph gave no output "${output}"`);
-      return toFloats(tensor);
-    },
-
-    async dispose() {
-      await network.dispose();
-    },
   };
 }
 
@@ -172,7 +223,7 @@ export function rowOf({ data, dims }: FloatTensor, index: number): Float32Array 
  * Keeps transformers.js to the folder it is given: no download, no cache, and no output of its own (its error log
  * would print clients' inputs).
  */
-function confineLibrary(): void {
+export function confineLibrary(): void {
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.useFSCache = false;
@@ -181,7 +232,11 @@ function confineLibrary(): void {
   env.logLevel = LogLevel.NONE;
 }
 
-async function loadTokenizer({ folder }: TaskModel): Promise<PreTrainedTokenizer> {
+export async function loadTokenizer({
+  folder,
+  settings,
+  note,
+}: TaskModel): Promise<PreTrainedTokenizer> {
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
     if (folder.files.includes(`${folder.prefix}${name}`)) continue;
     throw new RuntimeError(
@@ -190,13 +245,16 @@ async function loadTokenizer({ folder }: TaskModel): Promise<PreTrainedTokenizer
     );
   }
   try {
-    return await AutoTokenizer.from_pretrained(folder.path, { local_files_only: true });
+    const tokenizer = await AutoTokenizer.from_pretrained(folder.path, { local_files_only: true });
+    const lowerCase = applyLowerCase(tokenizer, settings);
+    if (lowerCase !== undefined) note?.(lowerCase);
+    return tokenizer;
   } catch (error) {
     throw loadFailure("the tokenizer", folder.path, error);
   }
 }
 
-async function loadNetwork(
+export async function loadNetwork(
   { folder, weights, intraOpThreads }: TaskModel,
   autoModel: AutoModelClass,
 ): Promise<PreTrainedModel> {
@@ -226,7 +284,7 @@ async function loadNetwork(
 }
 
 /** Messages of the library name absolute paths; ours name files as the repository does. */
-function loadFailure(what: string, folder: string, error: unknown): RuntimeError {
+export function loadFailure(what: string, folder: string, error: unknown): RuntimeError {
   const reason = messageOf(error).replaceAll(folder, "").trim();
   return new RuntimeError("MODEL_INVALID", `Cannot load ${what}: ${reason}`, { cause: error });
 }
@@ -257,7 +315,7 @@ function toFeeds(
   };
 }
 
-function toFloats(tensor: Tensor): FloatTensor {
+export function toFloats(tensor: Tensor): FloatTensor {
   const floats = tensor.type === "float32" ? tensor : tensor.to("float32");
   if (!(floats.data instanceof Float32Array))
     throw new Error(`float32 data was ${typeof floats.data}`);

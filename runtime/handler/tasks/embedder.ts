@@ -80,7 +80,10 @@ export async function openEmbedder(model: TaskModel, task: string): Promise<Embe
       const stripped = own === undefined ? text : text.trim();
       const encoding = encoder.encode(own?.lowercase ? stripped.toLowerCase() : stripped, {
         ...options,
-        maxTokens: Math.min(options.maxTokens ?? Infinity, own?.maxTokens ?? Infinity),
+        maxTokens: Math.min(
+          options.maxTokens ?? model.settings?.maxLength ?? Infinity,
+          own?.maxTokens ?? Infinity,
+        ),
       });
       return { tokens: encoding.inputIds.length, encoding, reduction };
     },

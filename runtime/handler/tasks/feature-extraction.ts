@@ -80,6 +80,14 @@ export const featureExtraction: Task = {
   },
 };
 
+/** One vector per text. */
+export type FeatureExtractionAnswer = readonly (readonly number[])[];
+
+/** The vectors of every token, `[B][1][T][H]` for a list of texts and `[1][T][H]` for one. */
+export type TokenFeaturesAnswer =
+  | readonly FeatureExtractionAnswer[]
+  | readonly (readonly FeatureExtractionAnswer[])[];
+
 interface State {
   readonly isList: boolean;
   readonly isPooled: boolean;
@@ -144,7 +152,10 @@ function openFeatureExtraction(
 
     inference: (items) => embedder.inference(items),
 
-    postprocess({ isList, isPooled, normalize, dimensions }, results) {
+    postprocess(
+      { isList, isPooled, normalize, dimensions },
+      results,
+    ): FeatureExtractionAnswer | TokenFeaturesAnswer {
       const texts = results.map((rows) => rows.map((row) => finish(row, normalize, dimensions)));
       if (isPooled) return texts.flat(); // [B][H]
       return isList ? texts.map((rows) => [rows]) : texts; // [B][1][T][H] or [1][T][H]

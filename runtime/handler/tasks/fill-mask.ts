@@ -89,13 +89,16 @@ interface State {
   readonly items: readonly MaskedItem[];
 }
 
-/** One word of an answer. */
+/** One word for a mask. */
 type Filling = {
   readonly score: number;
   readonly token: number;
   readonly token_str: string;
   readonly sequence: string;
 };
+
+/** What one text is answered with: the words for its mask, best first; one such list per mask where it has several. */
+export type FillMaskAnswer = readonly Filling[] | readonly (readonly Filling[])[];
 
 function openFillMask(
   encoder: Encoder,
@@ -172,8 +175,11 @@ function openFillMask(
       );
     },
 
-    postprocess({ isAlone, topK, targets, items }, results) {
-      const answers = items.map((item, index) => {
+    postprocess(
+      { isAlone, topK, targets, items },
+      results,
+    ): FillMaskAnswer | readonly FillMaskAnswer[] {
+      const answers = items.map((item, index): FillMaskAnswer => {
         const lists = (results[index] ?? []).map((logits, m) => {
           const probabilities = softmax(logits); // [V]
           const scores = targets?.map((id) => probabilities[id] ?? 0) ?? probabilities;

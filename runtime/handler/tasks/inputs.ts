@@ -137,6 +137,7 @@ export const MaxLengthParameter = z
 
 /** `topk` → a sentence with the nearest known word and all of them. */
 function describeUnknown(key: string, known: readonly string[]): string {
+  if (known.length === 0) return `there is no parameter "${clip(key)}", nor any other`;
   const near = nearestWord(key, known);
   const suggestion = near === undefined ? "" : `, perhaps you mean "${near}"`;
   return `there is no parameter "${clip(key)}"${suggestion}; known are ${known.join(", ")}`;

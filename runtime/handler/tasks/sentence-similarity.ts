@@ -38,6 +38,9 @@ export const SentenceSimilarityParameters = z.object({
 });
 export type SentenceSimilarityParameters = z.infer<typeof SentenceSimilarityParameters>;
 
+/** One number per sentence, in their order. */
+export type SentenceSimilarityAnswer = { readonly similarities: readonly number[] };
+
 export const sentenceSimilarity: Task = {
   inputs: SentenceSimilarityInputs,
   parameters: SentenceSimilarityParameters,
@@ -81,7 +84,7 @@ function openSentenceSimilarity(
 
     inference: (items) => embedder.inference(items),
 
-    postprocess(_state, [source, ...others]) {
+    postprocess(_state, [source, ...others]): SentenceSimilarityAnswer {
       const vector = source?.[0] ?? [];
       return { similarities: others.map((rows) => cosine(vector, rows[0] ?? [])) };
     },

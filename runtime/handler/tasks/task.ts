@@ -7,10 +7,11 @@
  */
 import type { z } from "zod";
 
-import type { Batching, InferenceRequest, JsonValue } from "../../inference.ts";
+import type { Batching, InferenceRequest, JsonValue, ModelDescription } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Weights } from "../../weights.ts";
 import type { ModelFolder } from "../model/folder.ts";
+import type { HandlerSettings } from "../model/handler-settings.ts";
 
 /** One unit of a forward pass: a text, or a pair of texts, as the model reads it; an image; a sound. */
 export interface Item {
@@ -84,6 +85,14 @@ export interface TaskModel {
   readonly intraOpThreads?: number;
   /** Hosts from which inputs given as URLs may be fetched; none when absent. */
   readonly urlHosts?: readonly string[];
+  /**
+   * What the repository says in the words of TorchServe's generalized handler. `encoder.encode` cuts to its `maxLength`
+   * where a request names no length; `settings.generation` has what `mode: text_generation` means where a request does
+   * not say.
+   */
+  readonly settings?: HandlerSettings;
+  /** Takes what a person should read once at the start, from parts that every task shares; lost when absent. */
+  readonly note?: (note: ModelDescription["notes"][number]) => void;
 }
 
 /** A task as its file describes it; `registry.ts` has its name. */

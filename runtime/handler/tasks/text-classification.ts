@@ -91,8 +91,10 @@ interface State {
   readonly activation: Activation | undefined;
 }
 
-/** One label of an answer. */
 type Label = { readonly label: string; readonly score: number };
+
+/** What one text is answered with, best first. */
+export type TextClassificationAnswer = readonly Label[];
 
 function openTextClassification(
   encoder: Encoder,
@@ -130,7 +132,10 @@ function openTextClassification(
       return items.map((_, b) => rowOf(logits, b));
     },
 
-    postprocess({ isList, topK, activation }, results) {
+    postprocess(
+      { isList, topK, activation },
+      results,
+    ): TextClassificationAnswer | readonly TextClassificationAnswer[] {
       const answers = results.map((logits) => {
         const scores = ACTIVATIONS[activation ?? defaultActivation(config, logits.length)](logits);
         return topIndices(scores, topK ?? 1).map((index): Label => ({

@@ -2,25 +2,27 @@
  * Hugging Face Inference Endpoints' protocol: `POST /` and `/predict`, health, info.
  *
  * Wire facts: the Python toolkit 0.5.6 and its clients `huggingface_hub` 1.33 and `@huggingface/inference` 4.13. Where
- * the toolkit answers 400 to everything, statuses here say what happened; where it fails on its own clients, answers
- * are shaped by who asks (`huggingface-dialect.ts`).
+ * the toolkit answers 400 to everything, statuses here say what happened; where it fails on its own clients, requests
+ * are read in every form they send (`huggingface-request.ts`) and answers shaped by who asks (`huggingface-dialect.ts`).
  */
 import { Hono } from "hono";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { z } from "zod";
 import { isRuntimeError, RuntimeError, type ErrorCode } from "../../errors.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { InferenceRequest, JsonValue, Media } from "../../inference.ts";
+import type { InferenceRequest, JsonValue } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
-import { readBody, renderMedia, renderStream, wantsEvents, type IncomingBody } from "../body.ts";
+import { readBody } from "../body.ts";
 import { onlyMethods } from "../middleware.ts";
+import { renderJson, renderMedia, renderStream } from "../render.ts";
+import { respond, respondJson, setHeader } from "../respond.ts";
 import {
   chooseDialect,
+  fileAsJson,
   finishForDialect,
   prepareForDialect,
   type DialectChoice,
 } from "./huggingface-dialect.ts";
+import { toRequestContent } from "./huggingface-request.ts";
 
 export interface HuggingFaceOptions {
   readonly dialect: DialectChoice;
@@ -28,17 +30,12 @@ export interface HuggingFaceOptions {
   readonly version: string;
 }
 
-/** What every JSON body must be: `inputs`, perhaps `parameters`, and whatever else the handler knows. */
-const PredictBody = z.looseObject({
-  inputs: z.unknown().refine((inputs) => inputs !== undefined),
-  parameters: z.record(z.string(), z.unknown()).nullish(),
-});
-
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_INPUT: 400,
   ROUTE_NOT_FOUND: 404,
   MODEL_NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
+  NOT_ACCEPTABLE: 406,
   BODY_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
   QUEUE_FULL: 429,
@@ -66,10 +63,9 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 /** `{"error": "<sentence>", "error_type": "<code>"}`: both clients show `error`. */
 export const renderHuggingFaceError: ErrorRenderer = (error, c) => {
   if (error.code === "QUEUE_FULL" || error.code === "NOT_READY") {
-    c.header("retry-after", String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))));
+    setHeader(c, "retry-after", String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))));
   }
-  // Hono's type knows the registered statuses; 499 is nginx's.
-  return c.json(toErrorBody(error), STATUS[error.code] as ContentfulStatusCode);
+  return respondJson(c, toErrorBody(error), STATUS[error.code]);
 };
 
 function toErrorBody(error: RuntimeError): { error: string; error_type: string } {
@@ -90,12 +86,12 @@ export function createHuggingFaceRoutes({
     routes.all(path, onlyMethods("GET", "HEAD"));
   }
   // Alive as long as this process answers: a model that starts, drains or has failed needs no restart of the parent.
-  routes.get("/health/live", (c) => c.json({ status: "live" }));
+  routes.get("/health/live", (c) => respondJson(c, { status: "live" }));
   routes.all("/health/live", onlyMethods("GET", "HEAD"));
   routes.get("/", (c) => health(c, { info: "/info", predict: "POST /" }));
   routes.all("/", onlyMethods("GET", "HEAD", "POST"));
   routes.all("/predict", onlyMethods("POST"));
-  routes.get("/info", (c) => c.json(describe(c, version)));
+  routes.get("/info", (c) => respondJson(c, describe(c, version)));
   routes.all("/info", onlyMethods("GET", "HEAD"));
   return routes;
 }
@@ -107,7 +103,7 @@ async function predict(
   // The body comes first: a refusal while the client still sends would reach it as a broken connection.
   const body = await readBody(c.req.raw, maxBodyBytes);
   const { engine, description } = c.var.models.ready();
-  const received = toRequestData(body, c.req.query());
+  const received = toRequestContent(body, c.req.queries(), description);
   const spoken = chooseDialect(dialect, c.req.header("user-agent"));
   const data = prepareForDialect(received.data, description, spoken);
   const request: InferenceRequest = {
@@ -118,27 +114,32 @@ async function predict(
     headers: withoutCredentials(c.req.header()),
   };
   const { output, timings, warnings = [] } = await engine.submit(request, c.var.waiting);
-  // Before the response is made: afterwards each of them would cost a copy of it.
-  c.header("x-queue-time", timings.queueMs.toFixed(1));
-  c.header("x-inference-time", timings.inferenceMs.toFixed(1));
-  c.header("x-total-time", (engine.now() - c.var.startedAtMs).toFixed(1));
-  if (warnings.length > 0) c.header("warnings", toHeader(warnings));
-  if (dialect === "auto" && description.handler === "default") c.header("vary", "user-agent");
+  setHeader(c, "x-queue-time", timings.queueMs.toFixed(1));
+  setHeader(c, "x-inference-time", timings.inferenceMs.toFixed(1));
+  setHeader(c, "x-total-time", (engine.now() - c.var.startedAtMs).toFixed(1));
+  if (warnings.length > 0) setHeader(c, "warnings", toHeader(warnings));
+  if (dialect !== "toolkit" && description.handler === "default")
+    setHeader(c, "vary", "user-agent");
   const accept = c.req.header("accept");
   switch (output.kind) {
-    case "json":
-      return c.json(finishForDialect(output.value, data, description, spoken));
+    case "json": {
+      const answer = finishForDialect(output.value, data, description, spoken);
+      return respond(c, renderJson(answer, accept));
+    }
     case "media": {
-      const { body, headers } = renderMedia(output.media, accept);
-      return c.body(body, 200, headers);
+      const { media } = output;
+      return respond(
+        c,
+        renderMedia(media, accept, () => fileAsJson(media, description)),
+      );
     }
     case "stream": {
       c.var.keepWaiting();
-      const { body, headers } = renderStream(output.chunks, wantsEvents(accept), {
-        onError: (error) => toStreamError(error, c.var.log),
+      const hooks = {
+        onError: (error: unknown) => toStreamError(error, c.var.log),
         onEnd: c.var.stopWaiting,
-      });
-      return c.body(body, 200, headers);
+      };
+      return respond(c, renderStream(output.chunks, accept, hooks));
     }
   }
 }
@@ -163,57 +164,6 @@ function toStreamError(error: unknown, log: Log): JsonValue {
   return toErrorBody(new RuntimeError("INTERNAL", "Cannot finish the stream"));
 }
 
-/** The body as `data`, whatever its form. */
-function toRequestData(
-  body: IncomingBody,
-  query: Readonly<Record<string, string>>,
-): { data: Record<string, unknown>; media?: Media } {
-  switch (body.kind) {
-    case "json": {
-      const parsed = PredictBody.safeParse(body.value);
-      if (!parsed.success) throw new RuntimeError("INVALID_INPUT", whatIsWrongWith(body.value));
-      return { data: withQuery(body.value as Record<string, unknown>, query) }; // looseObject accepts objects only
-    }
-    case "text":
-      return { data: withQuery({ inputs: body.text }, query) };
-    case "media":
-      return { data: withQuery({}, query), media: body.media };
-  }
-}
-
-function whatIsWrongWith(value: unknown): string {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const found = Array.isArray(value) ? "an array" : value === null ? "null" : `a ${typeof value}`;
-    return `Cannot read the body: found ${found}, wanted an object such as {"inputs": "…"}`;
-  }
-  if (!("inputs" in value)) {
-    const keys = Object.keys(value)
-      .slice(0, 5)
-      .map((key) => JSON.stringify(key.slice(0, 50)));
-    return `Cannot read the body: the key "inputs" is missing, found ${keys.length === 0 ? "no keys" : keys.join(", ")}`;
-  }
-  return 'Cannot read the body: "parameters" must be an object';
-}
-
-/** `?top_k=2` stands for `{"parameters": {"top_k": 2}}`: the only way to give parameters beside a binary body. */
-function withQuery(
-  data: Record<string, unknown>,
-  query: Readonly<Record<string, string>>,
-): Record<string, unknown> {
-  const names = Object.keys(query);
-  if (names.length === 0 || "parameters" in data) return data;
-  return {
-    ...data,
-    parameters: Object.fromEntries(names.map((name) => [name, toParameter(query[name] ?? "")])),
-  };
-}
-
-function toParameter(text: string): JsonValue {
-  if (text === "true" || text === "false") return text === "true";
-  if (text === "null") return null;
-  return /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
-}
-
 const CREDENTIALS = new Set(["authorization", "proxy-authorization", "cookie"]);
 
 function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -230,7 +180,7 @@ function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Res
     ...(description?.task !== undefined && { task: description.task }),
     ...(isReady ? more : {}),
   };
-  return c.json(body, isReady ? 200 : 503);
+  return respondJson(c, body, isReady ? 200 : 503);
 }
 
 /** Text Generation Inference's names, which Hugging Face's clients show, with our own beside them. */

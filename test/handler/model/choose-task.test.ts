@@ -86,6 +86,29 @@ test("chooseTask() follows the user before the card, the card before the files",
   );
 });
 
+const MODES = {
+  sequence_classification: "text-classification",
+  token_classification: "token-classification",
+  question_answering: "question-answering",
+  text_generation: "text-generation",
+} as const;
+
+for (const [mode, task] of Object.entries(MODES) as [keyof typeof MODES, string][]) {
+  test(`chooseTask() serves ${task} in the mode ${mode}, after the user's word and before the card's`, () => {
+    const folder = folderWith({ pipelineTag: "fill-mask", config: SEQUENCE_CLASSIFIER });
+    const settings = { file: "setup_config.json", mode };
+    const choice = chooseTask(folder, undefined, settings);
+    assert.equal(choice.task.name, task);
+    assert.equal(choice.why, `as the mode "${mode}" of setup_config.json says`);
+    assert.equal(
+      chooseTask(folder, "feature-extraction", settings).task.name,
+      "feature-extraction",
+    );
+    const withoutMode = { file: "setup_config.json" };
+    assert.equal(chooseTask(folder, undefined, withoutMode).task.name, "fill-mask");
+  });
+}
+
 test("chooseTask() says why", () => {
   const config = SEQUENCE_CLASSIFIER;
   assert.equal(chooseTask(folderWith({ config }), "fill-mask").why, "as you named it");
@@ -101,7 +124,7 @@ test("chooseTask() knows aliases and does not mind capitals", () => {
   assert.equal(chooseTask(folderWith({}), "Fill-Mask").task.name, "fill-mask");
 });
 
-const SERVED = /hubserve serves [a-z-]+(?:, [a-z-]+)+; name one with --task or HF_TASK/;
+const SERVED = /hubserve serves [a-z0-9-]+(?:, [a-z0-9-]+)+; name one with --task or HF_TASK/;
 
 test("chooseTask() refuses a task it does not serve with those it does", () => {
   const refused = (folder: Partial<Folder>, wanted?: string) => {
@@ -122,12 +145,12 @@ test("chooseTask() refuses a task it does not serve with those it does", () => {
     /^Cannot serve the task "text-classifcation", perhaps you mean "text-classification": /,
   );
   assert.match(
-    refused({ pipelineTag: "text-ranking", config: SEQUENCE_CLASSIFIER }),
-    /^Cannot serve the task "text-ranking", which the model card names: .* \(BertForSequenceClassification is for text-classification\), /,
+    refused({ pipelineTag: "video-classification", config: SEQUENCE_CLASSIFIER }),
+    /^Cannot serve the task "video-classification", which the model card names: .* \(BertForSequenceClassification is for text-classification\), /,
   );
   assert.match(
-    refused({ config: { architectures: ["Swin2SRForImageSuperResolution"] } }),
-    /^Cannot serve the task "image-to-image", which the architecture Swin2SRForImageSuperResolution is for: /,
+    refused({ config: { architectures: ["Qwen2VLForConditionalGeneration"] } }),
+    /^Cannot serve the task "image-text-to-text", which the architecture Qwen2VLForConditionalGeneration is for: /,
   );
   assert.match(
     refused({ config: { architectures: ["Something"] } }),

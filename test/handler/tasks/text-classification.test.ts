@@ -118,6 +118,7 @@ test("the model's configuration decides what scores are, as in Python", async ()
   for (const { changes, expected } of configurations) {
     await using repository = await variantOf(TWO_WAY, {
       "config.json": configOf(TWO_WAY, changes),
+      "index_to_name.json": null, // it names two labels, whatever config.json says
     });
     const handler = await loadDefaultHandler(
       { repository: repository.path, dtype: "fp32" },
@@ -134,7 +135,10 @@ test("the model's configuration decides what scores are, as in Python", async ()
 });
 
 test("a model without labels numbers them", async () => {
-  const changes = { "config.json": configOf(TWO_WAY, { id2label: null }) };
+  const changes = {
+    "config.json": configOf(TWO_WAY, { id2label: null }),
+    "index_to_name.json": null,
+  };
   await using repository = await variantOf(TWO_WAY, changes);
   const handler = await loadDefaultHandler({ repository: repository.path }, silentLog());
   const answer = await ask(handler, { inputs: "The bank rejected my application." });

@@ -1,0 +1,189 @@
+/**
+ * Which token comes next: what Python's logits processors and warpers make of one row's scores.
+ *
+ * Each function follows the class of the same purpose in transformers 4.57 (`generation/logits_process.py`), in the
+ * order of `_get_logits_processor`. A row's tokens come without padding, so an answer does not depend on its batch:
+ * Python penalizes the padding token of the shorter rows. Letters: `V` tokens of the vocabulary.
+ */
+import { random } from "@huggingface/transformers";
+
+import { softmax, topIndices } from "../tasks/scores.ts";
+import type { GenerationSettings, Sampling } from "./generation-settings.ts";
+
+/** A row so far. */
+export interface RowState {
+  /** What the decoder has read and made, without padding. */
+  readonly ids: readonly number[];
+  /** How many of `ids` were generated. */
+  readonly generated: number;
+}
+
+/**
+ * Changes scores `[V]` in place: penalties, and `-Infinity` for what may not come.
+ *
+ * @param scores Logits, or their log-softmax where beams are searched.
+ */
+export function processScores(scores: Float32Array, row: RowState, settings: GenerationSettings) {
+  const { ids, generated } = row;
+  penalizeRepetition(scores, ids, settings.repetitionPenalty);
+  forbid(scores, repeatedEnds(ids, settings.noRepeatNgramSize));
+  forbid(scores, endsOfBadWords(ids, settings));
+  if (generated < settings.minNewTokens) forbid(scores, settings.endIds);
+  if (settings.forcedFirstId !== undefined && generated === 0) {
+    allowOnly(scores, [settings.forcedFirstId]);
+  }
+  if (settings.forcedLastIds !== undefined && generated === settings.maxNewTokens - 1) {
+    allowOnly(scores, settings.forcedLastIds);
+  }
+  forbid(scores, settings.suppressTokens);
+  const begin = settings.forcedFirstId === undefined || ids.length > generated + 1 ? 0 : 1;
+  if (generated === begin) forbid(scores, settings.beginSuppressTokens);
+  settings.rule?.(scores, row);
+}
+
+/** Draws one token of scores `[V]`. */
+export type Draw = (scores: Float32Array) => number;
+
+/** The likeliest token, or one drawn by chance. */
+export function createDraw({ sampling, seed }: GenerationSettings): Draw {
+  if (sampling === undefined) return indexOfLargest;
+  const chance = createChance(seed);
+  return (scores) => {
+    warpScores(scores, sampling, 1);
+    const probabilities = softmax(scores);
+    let left = chance();
+    let last = 0;
+    for (let index = 0; index < probabilities.length; index++) {
+      const probability = probabilities[index] ?? 0;
+      if (probability === 0) continue;
+      last = index;
+      left -= probability;
+      if (left < 0) return index;
+    }
+    return last; // the sum fell short of 1 by rounding
+  };
+}
+
+/** Numbers from 0 to 1, 1 excluded; the same ones for the same seed. */
+export function createChance(seed: number | undefined): () => number {
+  const generator = new random.Random(seed);
+  return () => generator.random();
+}
+
+/**
+ * Divides by the temperature and leaves the tokens that may be drawn; the others become `-Infinity`.
+ *
+ * @param atLeast Tokens that stay in any case.
+ */
+export function warpScores(scores: Float32Array, sampling: Sampling, atLeast: number): void {
+  const { temperature, topK, topP, minP, typicalP, epsilonCutoff, etaCutoff } = sampling;
+  if (temperature !== 1) {
+    for (let index = 0; index < scores.length; index++) {
+      scores[index] = (scores[index] ?? 0) / temperature;
+    }
+  }
+  const narrowest = Math.min(scores.length, atLeast);
+  let kept = topIndices(scores, topK === 0 ? scores.length : Math.max(topK, narrowest));
+  /** Keeps the first tokens that `rule` wants; after each rule the rest makes up the whole again. */
+  const narrow = (rule: (probabilities: Float64Array) => readonly number[]): void => {
+    const places = rule(softmax(kept.map((index) => scores[index] ?? -Infinity)));
+    const wanted = places.length < narrowest ? [...kept.keys()].slice(0, narrowest) : places;
+    kept = wanted.map((place) => kept[place] ?? 0);
+  };
+  if (topP < 1) narrow((probabilities) => leadingUpTo(probabilities, topP));
+  if (minP > 0) narrow((probabilities) => atOrAbove(probabilities, minP * (probabilities[0] ?? 0)));
+  if (typicalP < 1) narrow((probabilities) => mostTypical(probabilities, typicalP));
+  if (epsilonCutoff > 0) narrow((probabilities) => atOrAbove(probabilities, epsilonCutoff));
+  if (etaCutoff > 0) {
+    narrow((probabilities) => {
+      const limit = Math.sqrt(etaCutoff) * Math.exp(-entropyOf(probabilities));
+      return atOrAbove(probabilities, Math.min(etaCutoff, limit));
+    });
+  }
+  const survivors = kept.map((index) => [index, scores[index] ?? -Infinity] as const);
+  scores.fill(-Infinity);
+  for (const [index, score] of survivors) scores[index] = score;
+}
+
+/** The first places whose probabilities make up `mass`; probabilities descend. */
+function leadingUpTo(probabilities: Float64Array, mass: number): number[] {
+  const places: number[] = [];
+  let sum = 0;
+  for (const [place, probability] of probabilities.entries()) {
+    if (sum >= mass) break;
+    places.push(place);
+    sum += probability;
+  }
+  return places;
+}
+
+function atOrAbove(probabilities: Float64Array, limit: number): number[] {
+  return [...probabilities.keys()].filter((place) => (probabilities[place] ?? 0) >= limit);
+}
+
+/** The places whose surprise is nearest to the expected one, up to `mass` (arXiv 2202.00666), likeliest first. */
+function mostTypical(probabilities: Float64Array, mass: number): number[] {
+  const entropy = entropyOf(probabilities);
+  const distance = (place: number) => Math.abs(-Math.log(probabilities[place] ?? 0) - entropy);
+  const order = [...probabilities.keys()].sort((a, b) => distance(a) - distance(b));
+  const sorted = Float64Array.from(order, (place) => probabilities[place] ?? 0);
+  return leadingUpTo(sorted, mass)
+    .map((index) => order[index] ?? 0)
+    .sort((a, b) => a - b);
+}
+
+function entropyOf(probabilities: Float64Array): number {
+  return probabilities.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+}
+
+/** Of equal scores the first, as in Python. */
+export function indexOfLargest(scores: ArrayLike<number>): number {
+  let best = 0;
+  for (let index = 1; index < scores.length; index++) {
+    if ((scores[index] ?? -Infinity) > (scores[best] ?? -Infinity)) best = index;
+  }
+  return best;
+}
+
+function penalizeRepetition(scores: Float32Array, ids: readonly number[], penalty: number): void {
+  if (penalty === 1) return;
+  for (const id of new Set(ids)) {
+    const score = scores[id] ?? 0;
+    scores[id] = score < 0 ? score * penalty : score / penalty;
+  }
+}
+
+/** Tokens that would complete a run of `size` tokens that is there already. */
+function repeatedEnds(ids: readonly number[], size: number): number[] {
+  if (size === 0 || ids.length + 1 < size) return [];
+  const tail = ids.slice(ids.length + 1 - size);
+  const ends: number[] = [];
+  for (let start = 0; start + size <= ids.length; start++) {
+    const end = ids[start + size - 1];
+    if (end !== undefined && tail.every((id, offset) => ids[start + offset] === id)) ends.push(end);
+  }
+  return ends;
+}
+
+/** Last tokens of forbidden sequences whose beginning is there; one that only ends the text is no word. */
+function endsOfBadWords(ids: readonly number[], { badWordsIds, endIds }: GenerationSettings) {
+  const ends: number[] = [];
+  for (const word of badWordsIds) {
+    const end = word.at(-1);
+    if (end === undefined || (word.length === 1 && endIds.includes(end))) continue;
+    const beginning = word.slice(0, -1);
+    const tail = ids.slice(ids.length - beginning.length);
+    const isThere = beginning.length <= ids.length && beginning.every((id, i) => tail[i] === id);
+    if (isThere) ends.push(end);
+  }
+  return ends;
+}
+
+function forbid(scores: Float32Array, ids: readonly number[]): void {
+  for (const id of ids) if (id < scores.length) scores[id] = -Infinity;
+}
+
+function allowOnly(scores: Float32Array, ids: readonly number[]): void {
+  scores.fill(-Infinity);
+  for (const id of ids) scores[id] = 0;
+}

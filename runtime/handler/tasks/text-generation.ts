@@ -1,0 +1,210 @@
+/**
+ * Text generation: a prompt, continued. The whole answer at once, of plain text.
+ *
+ * Shapes follow `TextGenerationPipeline` of Python's transformers 4.57 and the toolkit, parameters also
+ * text-generation-inference, whose names Hugging Face's clients send. Greedy unless the client or
+ * `generation_config.json` asks otherwise, as there; at most 256 new tokens, as in the pipeline.
+ *
+ * @example
+ * ```jsonc
+ * // test/fixtures/models/tiny-gpt2.
+ * {"inputs": "Once upon a time", "parameters": {"max_new_tokens": 10}}
+ * // → [{"generated_text": "Once upon a time, there was a happy fox named Jack. It"}]
+ * {"inputs": "Once upon a time", "parameters": {"max_new_tokens": 40, "stop": ["."], "return_full_text": false}}
+ * // → [{"generated_text": ", there was a happy fox named Jack."}]
+ * {"inputs": ["Once upon a time", "Tom was very sad"], "parameters": {"max_new_tokens": 4}}
+ * // → [[{"generated_text": "Once upon a time, there was a"}], [{"generated_text": "Tom was very sad. Then Tim met"}]]
+ * ```
+ */
+import { z } from "zod";
+
+import type { InferenceRequest } from "../../inference.ts";
+import type { Generated } from "../model/generation.ts";
+import { loadCausal, type GenerationItem, type Generator } from "../model/text-generator.ts";
+import {
+  BEAM_PARAMETERS,
+  GENERATION_PARAMETERS,
+  readGenerationParameters,
+  STOP_PARAMETERS,
+  stopTextsOf,
+} from "../model/generation-parameters.ts";
+import { limitNewTokens, toSettings, warnOfIdle } from "../model/generation-settings.ts";
+import { inputName, invalidInput, readInputs, TextInputs } from "./inputs.ts";
+import { groupOf } from "./seq2seq.ts";
+import type { OpenTask, Task, TaskContext, TaskModel } from "./task.ts";
+
+const ACTION = "generate text";
+/** What the pipeline says where nobody else does. */
+const PIPELINE = { max_new_tokens: 256 };
+
+const not = (what: string) => z.literal(false, `false, as ${what}`).nullish();
+const wantedTruncate = "a whole number of at least 1";
+
+export const TextGenerationParameters = z.object({
+  /** Whether the answer begins with the prompt. */
+  return_full_text: z.boolean("true or false").nullish(),
+  /** The most tokens of the prompt that are read: its last ones. */
+  truncate: z.int(wantedTruncate).positive(wantedTruncate).nullish(),
+  /** Off by default: a prompt that is too long is refused. `true` cuts its beginning. */
+  truncation: z.boolean("true or false").nullish(),
+  clean_up_tokenization_spaces: z.boolean("true or false").nullish(),
+  ...STOP_PARAMETERS,
+  ...GENERATION_PARAMETERS,
+  ...BEAM_PARAMETERS,
+  details: not("details are not answered yet"),
+  decoder_input_details: not("details are not answered yet"),
+  watermark: not("texts are not watermarked"),
+  best_of: z.literal(1, "1, as one sequence is answered").nullish(),
+  top_n_tokens: z.literal(0, "0, as details are not answered yet").nullish(),
+  frequency_penalty: z.literal(0, `0, as only "repetition_penalty" is offered`).nullish(),
+  grammar: z.null("null, as grammars are not followed").optional(),
+});
+export type TextGenerationParameters = z.infer<typeof TextGenerationParameters>;
+
+/** One sequence; for a list of prompts, a list of these. */
+export type TextGenerationAnswer = readonly { readonly generated_text: string }[];
+
+export const textGeneration: Task = {
+  inputs: TextInputs,
+  parameters: TextGenerationParameters,
+  example: { inputs: "Once upon a time", parameters: { max_new_tokens: 20 } },
+  answersListsByElement: true,
+  measure: "characters",
+  open: async (model) => openTextGeneration(await loadCausal(model), model.settings),
+};
+
+interface State {
+  readonly prompts: readonly { readonly text: string; readonly ids: readonly number[] }[];
+  readonly isList: boolean;
+  readonly isFullText: boolean;
+  readonly cleanUp: boolean;
+}
+
+function openTextGeneration(
+  generator: Generator,
+  handlerSettings: TaskModel["settings"],
+): OpenTask<GenerationItem, Generated, State> {
+  return {
+    notes: [],
+
+    preprocess(request, context) {
+      const inputs = readInputs(TextInputs, request, ACTION);
+      if (request.data["stream"] === true) {
+        throw invalidInput(
+          ACTION,
+          `"stream" is true, wanted false, as answers are not streamed yet`,
+        );
+      }
+      const given = request.data["parameters"];
+      const sent = readGenerationParameters(TextGenerationParameters, given, {
+        action: ACTION,
+        warn: context.warn,
+      });
+      const parameters = withUsualCut(sent, handlerSettings);
+      const items = [inputs].flat().map((text, index): GenerationItem => {
+        const inputIds = readPrompt(text, index, request, parameters, generator, context);
+        const settings = settingsFor(inputIds, parameters, generator);
+        const tokens = inputIds.length * settings.beams;
+        return { tokens, group: groupOf(settings), inputIds, settings };
+      });
+      const [first] = items;
+      if (first) warnOfIdle(parameters, first.settings, context.warn);
+      const prompts = [inputs].flat().map((text, index) => {
+        return { text, ids: items[index]?.inputIds ?? [] };
+      });
+      return {
+        items,
+        state: {
+          prompts,
+          isList: Array.isArray(inputs),
+          isFullText: parameters.return_full_text ?? true,
+          cleanUp: parameters.clean_up_tokenization_spaces ?? true, // as the pipeline, and unlike text to text
+        },
+      };
+    },
+
+    inference: (items, signal) => generator.generate(items, signal),
+
+    postprocess({ prompts, isList, isFullText, cleanUp }, results) {
+      const answers = prompts.map(({ text, ids }, index): TextGenerationAnswer => {
+        // Decoded with the prompt, as a token's text may depend on the one before it.
+        const whole = generator.decode([...ids, ...(results[index]?.ids ?? [])], cleanUp);
+        const added = whole.slice(generator.decode(ids, cleanUp).length);
+        return [{ generated_text: isFullText ? `${text}${added}` : added }];
+      });
+      return isList ? answers : (answers[0] ?? []);
+    },
+
+    dispose: () => generator.dispose(),
+  };
+}
+
+/** Prompts are cut as the repository's `max_length` says where the client says nothing about it. */
+function withUsualCut(
+  parameters: TextGenerationParameters,
+  settings: TaskModel["settings"],
+): TextGenerationParameters {
+  const maxLength = settings?.maxLength;
+  const said = parameters.truncate ?? parameters.truncation ?? undefined;
+  return maxLength === undefined || said !== undefined
+    ? parameters
+    : { ...parameters, truncate: maxLength, truncation: true };
+}
+
+/** A prompt's tokens, cut at its beginning where the client allows it; at least one of them. */
+function readPrompt(
+  text: string,
+  index: number,
+  request: InferenceRequest,
+  { truncate, truncation, max_new_tokens }: TextGenerationParameters,
+  { encode, maxTokens, tokenizer }: Generator,
+  { warn }: TaskContext,
+): readonly number[] {
+  const name = inputName(request, index);
+  // What the answer needs; where nobody says how much, it gets at most half.
+  const reserved = max_new_tokens ?? Math.min(PIPELINE.max_new_tokens, Math.floor(maxTokens / 2));
+  const limit = Math.min(
+    truncate ?? Infinity,
+    truncation === true ? maxTokens - reserved : Infinity,
+  );
+  const isCut = truncation !== false && limit < Infinity;
+  const { inputIds } = encode(text, {
+    truncation: isCut ? "longest_first" : "none",
+    maxTokens: Math.max(1, limit),
+    side: "left",
+    action: ACTION,
+    name,
+    warn,
+  });
+  if (inputIds.length >= maxTokens) {
+    throw invalidInput(
+      ACTION,
+      `"${name}" is ${inputIds.length} tokens long, wanted at most ${maxTokens - 1}, so that there is room for one more; "truncate" cuts it`,
+    );
+  }
+  if (inputIds.length > 0) return inputIds;
+  const beginning = tokenizer.bos_token_id;
+  if (typeof beginning === "number") return [beginning];
+  throw invalidInput(
+    ACTION,
+    `"${name}" is empty, wanted a text, as the model has no token to begin with`,
+  );
+}
+
+function settingsFor(
+  inputIds: readonly number[],
+  parameters: TextGenerationParameters,
+  { defaults, maxTokens }: Generator,
+): GenerationItem["settings"] {
+  const promptTokens = inputIds.length;
+  const settings = toSettings({
+    parameters,
+    defaults,
+    task: "text-generation",
+    pipeline: PIPELINE,
+    promptTokens,
+    stopTexts: stopTextsOf(parameters),
+    impliesSampling: true,
+  });
+  return limitNewTokens(settings, { maxTokens, promptTokens, parameters, action: ACTION });
+}

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createMetrics } from "../../runtime/observe/metrics.ts";
+import { createRegistry } from "../../runtime/observe/prometheus.ts";
+
+/** A page in Prometheus's text format as name{labels} → value, refusing lines that the format does not know. */
+function parse(page: string): Map<string, number> {
+  const samples = new Map<string, number>();
+  const typed = new Set<string>();
+  for (const line of page.trimEnd().split("\n")) {
+    const type = /^# TYPE (\w+) (counter|gauge|histogram)$/.exec(line)?.[1];
+    if (type !== undefined) {
+      assert.ok(!typed.has(type), `${type} is declared once`);
+      typed.add(type);
+      continue;
+    }
+    if (/^# HELP \w+ .+$/.test(line)) continue;
+    const [, name = "", labels = "", value = ""] =
+      /^([a-z_]+)(\{(?:\w+="(?:[^"\\\n]|\\.)*",?)+\})? (-?[\d.e+-]+)$/.exec(line) ?? [];
+    assert.notEqual(name, "", `a line of the format: ${line}`);
+    assert.ok(!samples.has(name + labels), `${name}${labels} stands once`);
+    assert.ok([name, name.replace(/_(?:bucket|sum|count)$/, "")].some((base) => typed.has(base)));
+    samples.set(name + labels, Number(value));
+  }
+  return samples;
+}
+
+test("a histogram's buckets are cumulative, and a value on a bound belongs to it", () => {
+  const registry = createRegistry();
+  const histogram = registry.histogram("h", "A histogram", [1, 2], ["model"]).at("m");
+  for (const value of [0.5, 1, 1.5, 2, 3]) histogram.observe(value);
+  const samples = parse(registry.render());
+  assert.deepEqual(Object.fromEntries(samples), {
+    'h_bucket{model="m",le="1"}': 2,
+    'h_bucket{model="m",le="2"}': 4,
+    'h_bucket{model="m",le="+Inf"}': 5,
+    'h_sum{model="m"}': 8,
+    'h_count{model="m"}': 5,
+  });
+});
+
+test("labels are escaped, and one that never ends cannot fill the memory", () => {
+  const registry = createRegistry();
+  const counter = registry.counter("c", "A counter", ["name"]);
+  counter.at('a"b\\c\nd').add(2);
+  assert.equal(parse(registry.render()).get('c{name="a\\"b\\\\c\\nd"}'), 2);
+  for (let i = 0; i < 5000; i++) counter.at(String(i)).add();
+  const samples = parse(registry.render());
+  assert.ok(samples.size <= 1001);
+  assert.equal(
+    [...samples.values()].reduce((sum, value) => sum + value, 0),
+    5002,
+  );
+});
+
+test("what happens in an engine is counted under the model's name", () => {
+  const metrics = createMetrics();
+  const model = metrics.ofModel("m");
+  model.refused("full");
+  model.left("client", "queue");
+  model.left("deadline", "worker");
+  model.answered(2, 30, false);
+  model.answered(2, 30, true);
+  model.dispatched(3);
+  model.passed({ items: 3, length: 10, tokens: 24, ms: 5 });
+  model.workerReady({ process: 100, model: 400 });
+  model.workerDied("signal SIGSEGV");
+  model.workerMemory(7, 1e6);
+  metrics.request("/", 200, 12);
+  const engine = { waiting: 4, running: 2, workers: { ready: 1, starting: 1 } };
+  const samples = parse(
+    metrics.render([
+      { name: "m", engine },
+      { name: "other", engine: undefined },
+    ]),
+  );
+  const expected: Readonly<Record<string, number>> = {
+    'hubserve_refused_total{model="m",why="full"}': 1,
+    'hubserve_left_total{model="m",why="client",where="queue"}': 1,
+    'hubserve_left_total{model="m",why="deadline",where="worker"}': 1,
+    'hubserve_answers_total{model="m",outcome="ok"}': 1,
+    'hubserve_answers_total{model="m",outcome="failed"}': 1,
+    'hubserve_queue_seconds_sum{model="m"}': 0.004,
+    'hubserve_inference_seconds_count{model="m"}': 2,
+    'hubserve_batch_requests_bucket{model="m",le="4"}': 1,
+    'hubserve_batch_requests_bucket{model="m",le="2"}': 0,
+    'hubserve_tokens_total{model="m"}': 24,
+    'hubserve_padded_tokens_total{model="m"}': 30,
+    'hubserve_pass_seconds_total{model="m"}': 0.005,
+    'hubserve_worker_starts_total{model="m"}': 1,
+    'hubserve_worker_deaths_total{model="m"}': 1,
+    'hubserve_worker_start_seconds_sum{model="m"}': 0.5,
+    'hubserve_worker_memory_bytes{model="m",worker="7"}': 1e6,
+    'hubserve_requests_total{route="/",status="200"}': 1,
+    'hubserve_request_duration_seconds_count{route="/"}': 1,
+    'hubserve_queue_requests{model="m"}': 4,
+    'hubserve_running_requests{model="m"}': 2,
+    'hubserve_workers{model="m",state="ready"}': 1,
+    inf_batch_current_size: 2,
+    inf_queue_size: 4,
+  };
+  for (const [name, value] of Object.entries(expected))
+    assert.equal(samples.get(name), value, name);
+  model.workerMemory(7, 0);
+  assert.ok(!metrics.render([]).includes('worker="7"'), "a worker that is gone is not listed");
+});
