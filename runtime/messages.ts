@@ -36,6 +36,8 @@ export type ToWorker =
   | { readonly type: "cancel"; readonly jobId: number; readonly reason: "deadline" | "client" }
   /** The reader of a stream took this many chunks: that many more may be sent. */
   | { readonly type: "credit"; readonly jobId: number; readonly chunks: number }
+  /** What would have been several messages at nearly the same time: each costs a system call on both sides. */
+  | { readonly type: "several"; readonly messages: readonly ToWorker[] }
   /** Dispose of the handler and exit with 0. */
   | { readonly type: "stop" };
 

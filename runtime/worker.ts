@@ -31,8 +31,13 @@ const outbox = createOutbox();
 const backlog = createBacklog(() => handler?.batching?.concurrency ?? 1);
 let handler: LoadedHandler | undefined;
 
-process.on("message", (message: ToWorker) => {
+process.on("message", receive);
+
+function receive(message: ToWorker): void {
   switch (message.type) {
+    case "several":
+      for (const one of message.messages) receive(one);
+      break;
     case "load":
       void load(message.options);
       break;
@@ -60,7 +65,7 @@ process.on("message", (message: ToWorker) => {
       void stop();
       break;
   }
-});
+}
 
 // Without a parent there is nobody to answer.
 process.on("disconnect", () => process.exit(0));

@@ -130,12 +130,22 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
   });
   ready.catch(() => undefined); // a caller that already left must not make this an unhandled rejection
 
+  let outbox: ToWorker[] = [];
+
+  /** Messages of one turn of the event loop go together, once all of its connections have been read. */
   function send(message: ToWorker): void {
-    if (child.connected)
-      child.send(
-        message,
-        (error) => error && workerLog.debug("A message did not reach a worker", { error }),
-      );
+    if (outbox.push(message) === 1) setImmediate(flush);
+  }
+
+  function flush(): void {
+    const messages = outbox;
+    outbox = [];
+    const [only, ...more] = messages;
+    if (only === undefined || !child.connected) return;
+    child.send(
+      more.length === 0 ? only : ({ type: "several", messages } satisfies ToWorker),
+      (error) => error && workerLog.debug("A message did not reach a worker", { error }),
+    );
   }
   send({ type: "load", options: load });
 

@@ -66,7 +66,7 @@ export function createApp({
   });
   app.onError((error, c) => {
     if (isRuntimeError(error)) return renderHuggingFaceError(error, c);
-    c.var.log.error("A request failed for a reason of the server's own", { error });
+    c.get("log").error("A request failed for a reason of the server's own", { error });
     const text = "Cannot answer the request: the server made a mistake";
     return renderHuggingFaceError(new RuntimeError("INTERNAL", text), c);
   });

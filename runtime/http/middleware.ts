@@ -35,7 +35,7 @@ export function shared(
   return createMiddleware<AppEnv>(async (c, next) => {
     c.set("models", models);
     c.set("ResponseClass", ResponseClass);
-    c.set("log", log.child({ requestId: c.var.requestId }));
+    c.set("log", log.child({ requestId: c.get("requestId") }));
     await next();
   });
 }
@@ -124,7 +124,7 @@ export function accessLog(now: () => number, metrics: Metrics): MiddlewareHandle
     metrics.request(routeOf(c), status, tookMs);
     const isProbe = c.req.method === "GET" || c.req.method === "HEAD";
     const level = status >= 500 && !isProbe ? "warn" : "debug";
-    c.var.log[level](`${c.req.method} ${c.req.path} ${status} in ${tookMs.toFixed(1)} ms`);
+    c.get("log")[level](`${c.req.method} ${c.req.path} ${status} in ${tookMs.toFixed(1)} ms`);
   });
 }
 

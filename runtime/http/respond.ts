@@ -1,7 +1,7 @@
 /**
  * Makes the response, once, from everything that was said about it on the way.
  *
- * Headers gather in `c.var.responseHeaders`, a plain object, and the response is made at the end: Hono's own helpers
+ * Headers gather in `c.get("responseHeaders")`, a plain object, and the response is made at the end: Hono's own helpers
  * make a `Headers` for the first header and a web `Response` whose body is read again as a stream, which for a small
  * answer costs more than everything else. Who listens may bring a class that carries its body as it is (`ResponseClass`).
  */
@@ -16,13 +16,15 @@ export type ResponseClass = new (
 
 /** Adds a header to the response that will be made. */
 export function setHeader(c: AppContext, name: string, value: string): void {
-  c.var.responseHeaders[name] = value;
+  c.get("responseHeaders")[name] = value;
 }
 
 export function respond(c: AppContext, { body, headers }: Rendered, status = 200): Response {
-  const { ResponseClass, responseHeaders } = c.var;
-  const all = { ...responseHeaders, ...headers };
-  return new ResponseClass(c.req.method === "HEAD" ? null : body, { status, headers: all });
+  const all = { ...c.get("responseHeaders"), ...headers };
+  return new (c.get("ResponseClass"))(c.req.method === "HEAD" ? null : body, {
+    status,
+    headers: all,
+  });
 }
 
 export function respondJson(c: AppContext, value: unknown, status = 200): Response {

@@ -102,21 +102,21 @@ async function predict(
 ): Promise<Response> {
   // The body comes first: a refusal while the client still sends would reach it as a broken connection.
   const body = await readBody(c.req.raw, maxBodyBytes);
-  const { engine, description } = c.var.models.ready();
+  const { engine, description } = c.get("models").ready();
   const received = toRequestContent(body, c.req.queries(), description);
   const spoken = chooseDialect(dialect, c.req.header("user-agent"));
   const data = prepareForDialect(received.data, description, spoken);
   const request: InferenceRequest = {
-    id: c.var.requestId,
+    id: c.get("requestId"),
     kind: "predict",
     data,
     ...(received.media !== undefined && { media: received.media }),
     headers: withoutCredentials(c.req.header()),
   };
-  const { output, timings, warnings = [] } = await engine.submit(request, c.var.waiting);
+  const { output, timings, warnings = [] } = await engine.submit(request, c.get("waiting"));
   setHeader(c, "x-queue-time", timings.queueMs.toFixed(1));
   setHeader(c, "x-inference-time", timings.inferenceMs.toFixed(1));
-  setHeader(c, "x-total-time", (engine.now() - c.var.startedAtMs).toFixed(1));
+  setHeader(c, "x-total-time", (engine.now() - c.get("startedAtMs")).toFixed(1));
   if (warnings.length > 0) setHeader(c, "warnings", toHeader(warnings));
   if (dialect !== "toolkit" && description.handler === "default")
     setHeader(c, "vary", "user-agent");
@@ -134,10 +134,10 @@ async function predict(
       );
     }
     case "stream": {
-      c.var.keepWaiting();
+      c.get("keepWaiting")();
       const hooks = {
-        onError: (error: unknown) => toStreamError(error, c.var.log),
-        onEnd: c.var.stopWaiting,
+        onError: (error: unknown) => toStreamError(error, c.get("log")),
+        onEnd: c.get("stopWaiting"),
       };
       return respond(c, renderStream(output.chunks, accept, hooks));
     }
@@ -172,7 +172,7 @@ function withoutCredentials(headers: Readonly<Record<string, string>>): Record<s
 
 /** 200 when requests are answered, else 503; the state in the body either way. */
 function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Response {
-  const { name, state, isReady, detail, description } = c.var.models.find();
+  const { name, state, isReady, detail, description } = c.get("models").find();
   const body = {
     status: state,
     ...(state === "ready" ? {} : { detail }),
@@ -185,7 +185,7 @@ function health(c: AppContext, more: Readonly<Record<string, string>> = {}): Res
 
 /** Text Generation Inference's names, which Hugging Face's clients show, with our own beside them. */
 function describe(c: AppContext, version: string): Record<string, JsonValue> {
-  const { name, revision, state, description, engine } = c.var.models.find();
+  const { name, revision, state, description, engine } = c.get("models").find();
   return {
     model_id: name,
     model_sha: revision ?? null,
