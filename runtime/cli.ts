@@ -32,6 +32,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     meaning: "Serve a folder or a Hub repository over HTTP (the default command)",
     run: serveCommand,
   },
+  describe: {
+    usage: "hubserve describe [url] [--json]",
+    meaning: "Say what a running server serves, and what it has learned of its costs",
+    run: async (surroundings) => (await import("./describe.ts")).describeServer(surroundings),
+  },
   call: {
     usage: "hubserve call [reference] <payload> [--watch] [options]",
     meaning: "Run a handler on one payload with no server and print the answer",

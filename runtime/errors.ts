@@ -17,6 +17,8 @@ export const ERROR_CODES = [
   "UNSUPPORTED_MEDIA_TYPE",
   "MODEL_NOT_FOUND",
   "CANCELLED",
+  // What this model, or this hubserve, cannot do.
+  "NOT_SUPPORTED",
   // What the server is short of.
   "QUEUE_FULL",
   "NOT_READY",

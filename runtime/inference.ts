@@ -57,6 +57,24 @@ export interface InferenceRequest {
   readonly part?: { readonly index: number };
 }
 
+/**
+ * What a request wants besides its kind's own answer: on routes that only predict, `parameters.explain` asks for an
+ * explanation beside the prediction.
+ */
+export function wantsExplanation({
+  kind,
+  data,
+}: Pick<InferenceRequest, "kind" | "data">): "no" | "beside" | "only" {
+  if (kind === "explain") return "only";
+  const parameters = data["parameters"];
+  const isAsked =
+    typeof parameters === "object" &&
+    parameters !== null &&
+    "explain" in parameters &&
+    parameters.explain === true;
+  return isAsked ? "beside" : "no";
+}
+
 /** How a model takes work: what the engine may hand its worker at once. */
 export interface Batching {
   /** Whether several requests may go to the worker as one batch. */

@@ -25,9 +25,10 @@ const GROUND = [
 
 /** Room → the rooms it may open onto, besides itself and the ground floor. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  cli: ["config", "options", "harness", "serve"],
+  cli: ["config", "options", "harness", "serve", "describe"],
   index: ["config", "handler", "serve"],
   serve: ["config", "repository", "http", "engine"],
+  describe: ["config"],
   harness: ["config", "repository", "handler"],
   worker: ["handler", "messages"],
   http: ["engine"],

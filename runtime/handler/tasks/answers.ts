@@ -37,7 +37,12 @@ export interface AnswerOptions {
   readonly alignsToWords: boolean;
 }
 
-/** The best answers of all windows, best first; none where the context has no tokens. */
+/**
+ * The best answers of all windows, best first; none where the context has no tokens.
+ *
+ * Spans of one window that come to be the same words are added up, as in Python. Of several windows the best counts: Python
+ * (since 4.53) adds those up too, so that a word that is only often there may beat the answer, with a score above 1.
+ */
 export function bestAnswers(
   context: string,
   windows: readonly Window[],
@@ -55,12 +60,16 @@ export function bestAnswers(
     const from = encoding.texts.indexOf(contextText);
     const to = encoding.texts.lastIndexOf(contextText) + 1;
     if (from === -1) continue;
+    const own = new Map<string, Answer>();
     for (const span of bestSpans(starts, ends, { from, to, maxLength, count: spansPerWindow })) {
       const { start, end } = placeOf(encoding, span.first, span.last, alignsToWords);
       const answer = characters.slice(start, end).join("");
       const key = answer.toLowerCase();
-      const same = answers.get(key) ?? { score: 0, start, end, answer };
-      answers.set(key, { ...same, score: same.score + span.score });
+      const same = own.get(key) ?? { score: 0, start, end, answer };
+      own.set(key, { ...same, score: same.score + span.score });
+    }
+    for (const [key, answer] of own) {
+      if (answer.score > (answers.get(key)?.score ?? -1)) answers.set(key, answer);
     }
   }
   const all = [...answers.values()];
@@ -102,4 +111,27 @@ function placeOf(
     while (to < words.length - 1 && isSame(to + 1, last)) to++;
   }
   return { start: starts[from] ?? 0, end: ends[to] ?? 0 };
+}
+
+/** A span of tokens that may be an answer, and the window that it is in. */
+export interface TokenSpan {
+  /** The window's place in the list. */
+  readonly window: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The likeliest answer as tokens; `undefined` where the context has none. */
+export function bestTokens(windows: readonly Window[], maxLength: number): TokenSpan | undefined {
+  let best: (TokenSpan & { readonly score: number }) | undefined;
+  for (const [index, window] of windows.entries()) {
+    const { encoding, contextText } = window;
+    const { starts, ends } = toProbabilities(window);
+    const from = encoding.texts.indexOf(contextText);
+    const to = encoding.texts.lastIndexOf(contextText) + 1;
+    if (from === -1) continue;
+    const [span] = bestSpans(starts, ends, { from, to, maxLength, count: 1 });
+    if (span !== undefined && span.score > (best?.score ?? -1)) best = { ...span, window: index };
+  }
+  return best;
 }

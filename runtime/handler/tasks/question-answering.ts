@@ -2,11 +2,11 @@
  * Question answering: the part of a context that answers a question.
  *
  * Follows `QuestionAnsweringPipeline` of Python's transformers 4.57 (5 has none). A long context is read in windows that share
- * `doc_stride` tokens. Spans that become the same answer are one, whose scores are added up, so a score may exceed 1 where
- * an answer is in the context more than once. `start` and `end` count code points, as Python's do:
+ * `doc_stride` tokens. Spans of a window that become the same answer are one, whose scores are added up. `start` and `end` count code points, as Python's do:
  * `[...context].slice(start, end).join("")` is the answer.
  *
- * On purpose otherwise than Python: an answer is never a part of the question (with tokenizers that pad on the left Python's
+ * On purpose otherwise than Python: of equal answers in several windows the best counts, where 4.57 adds them up and may
+ * answer with a score above 1; an answer is never a part of the question (with tokenizers that pad on the left Python's
  * may be); `top_k` above 1 gives a list even of one answer; spans that are no answer do not fill up the list; a question takes
  * part whole, as with Python's fast tokenizers, but `max_question_len` is obeyed where it is given, and where the
  * question would leave no room for the context.

@@ -42,6 +42,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   CANCELLED: 499, // nginx's code; nobody is there to read it
   NOT_READY: 503,
   DEADLINE_EXCEEDED: 504,
+  NOT_SUPPORTED: 501,
   HANDLER_FAILED: 500,
   WORKER_DIED: 500,
   INTERNAL: 500,
@@ -194,6 +195,8 @@ function describe(c: AppContext, version: string): Record<string, JsonValue> {
     model_pipeline_tag: description?.task ?? null,
     handler: description === undefined ? null : (description.handlerFile ?? "default"),
     status: state,
+    workers: engine === undefined ? null : { ...engine.workers },
+    requests: engine === undefined ? null : { waiting: engine.waiting, running: engine.running },
     batching: engine === undefined ? null : describeBatching(engine.batching),
     server: "hubserve",
     version,

