@@ -16,6 +16,10 @@ export const ERROR_CODES = [
   "NOT_ACCEPTABLE",
   "UNSUPPORTED_MEDIA_TYPE",
   "MODEL_NOT_FOUND",
+  "VERSION_NOT_FOUND",
+  "CONFLICT",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
   "CANCELLED",
   // What this model, or this hubserve, cannot do.
   "NOT_SUPPORTED",

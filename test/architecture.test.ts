@@ -26,8 +26,9 @@ const GROUND = [
 /** Room → the rooms it may open onto, besides itself and the ground floor. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   cli: ["config", "options", "harness", "serve", "describe"],
-  index: ["config", "handler", "serve"],
-  serve: ["config", "repository", "http", "engine"],
+  index: ["config", "explain", "handler", "serve"],
+  serve: ["config", "launch", "http", "engine"],
+  launch: ["config", "repository", "engine"],
   describe: ["config"],
   harness: ["config", "repository", "handler"],
   worker: ["handler", "messages"],

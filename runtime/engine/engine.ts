@@ -25,7 +25,7 @@ import { createPool } from "./pool.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import { createQueue } from "./queue.ts";
 import { createScaler } from "./scaler.ts";
-import type { LostJobs } from "./worker-slot.ts";
+import type { LostJobs, WorkerInfo } from "./worker-slot.ts";
 
 export interface EngineOptions {
   /** Workers at the start, and the fewest. */
@@ -59,6 +59,14 @@ export interface Waiting {
   readonly deadlineAtMs: number;
 }
 
+export interface EngineLimits {
+  readonly minWorkers: number;
+  readonly maxWorkers: number;
+  readonly jobQueueSize: number;
+  readonly maxBatchSize: number;
+  readonly maxBatchDelayMs: number;
+}
+
 export interface Engine extends AsyncDisposable {
   readonly state: EngineState;
   /** Requests, and parts of lists, that wait for a worker. */
@@ -67,6 +75,9 @@ export interface Engine extends AsyncDisposable {
   readonly running: number;
   /** Workers that answer, and that load. */
   readonly workers: { readonly ready: number; readonly starting: number };
+  readonly workerList: readonly WorkerInfo[];
+  /** What it was told to keep to. */
+  readonly limits: EngineLimits;
   /** How the model takes work, and what its runs were found to cost. */
   readonly batching: Batching & { readonly cost: CostSnapshot };
   /** How long each part of the first worker's start took, in milliseconds. */
@@ -82,6 +93,8 @@ export interface Engine extends AsyncDisposable {
    * is closed or given up, and whatever the handler reports.
    */
   submit(request: InferenceRequest, waiting: Waiting): Promise<InferenceResult>;
+  /** Starts or retires workers until there are that many; one that works finishes first. */
+  scale(minWorkers: number, maxWorkers: number): void;
   /** Nobody will come any more: nothing is waited for to make a batch fuller. */
   closeGate(): void;
   /** Ends the workers; what still waits or runs fails. */
@@ -145,8 +158,7 @@ export function createEngine({
   const scaler = createScaler({
     pool,
     queue,
-    minWorkers: workers,
-    maxWorkers,
+    bounds: { minWorkers: workers, maxWorkers },
     meanRunMs: () => meanInferenceMs,
     now,
     log,
@@ -324,7 +336,7 @@ export function createEngine({
     now,
     get state() {
       if (phase !== "started") return phase;
-      if (pool.readyCount < workers) return "degraded";
+      if (pool.readyCount < scaler.bounds.minWorkers) return "degraded";
       return queue.size > 0 ? "busy" : "ready";
     },
     get waiting() {
@@ -359,6 +371,15 @@ export function createEngine({
       const pending = enqueue({ request, size, bytes, places: 1 }, waiting);
       schedule();
       return pending;
+    },
+    get workerList() {
+      return pool.workers;
+    },
+    get limits() {
+      return { ...scaler.bounds, jobQueueSize, maxBatchSize, maxBatchDelayMs };
+    },
+    scale(minWorkers, maxWorkers) {
+      scaler.rebound({ minWorkers, maxWorkers });
     },
     closeGate() {
       isOpen = false;

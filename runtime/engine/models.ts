@@ -1,14 +1,24 @@
 /**
- * The register: name → model, from the moment somebody asked for it until it is gone.
+ * The register: name and version → model, from the moment somebody asked for it until it is gone.
  *
  * A model is entered before its files are here, so that health and protocols can tell "not yet" from "no such model".
+ * A name may have several versions. Without a version a request goes to the name's default, the first that was entered
+ * unless told otherwise, or is shared out by weights (`traffic.ts`).
  */
 import { RuntimeError } from "../errors.ts";
 import type { ModelDescription } from "../inference.ts";
 import type { Engine } from "./engine.ts";
+import { chooseVersion, type Traffic } from "./traffic.ts";
 
 /** What health says. Whether requests are answered is `Model.isReady`. */
-export type ModelState = "starting" | "ready" | "busy" | "degraded" | "draining" | "failed";
+export type ModelState =
+  | "starting"
+  | "ready"
+  | "busy"
+  | "degraded"
+  | "unloaded"
+  | "draining"
+  | "failed";
 
 export interface ReadyModel {
   readonly engine: Engine;
@@ -17,6 +27,9 @@ export interface ReadyModel {
 
 export interface Model {
   readonly name: string;
+  readonly version: string;
+  /** What it was registered from, as that was named. */
+  readonly origin: string;
   /** The commit that is served, where the model came from the Hub. */
   readonly revision: string | undefined;
   readonly state: ModelState;
@@ -24,6 +37,8 @@ export interface Model {
   readonly isReady: boolean;
   /** What is going on, in a few words: `"Downloading owner/name"`. */
   readonly detail: string;
+  /** The longest a request may take, waiting included; `undefined`: as the server says. */
+  readonly requestTimeoutMs: number | undefined;
   readonly description: ModelDescription | undefined;
   /** What answers it; once it has been ready. */
   readonly engine: Engine | undefined;
@@ -33,81 +48,199 @@ export interface Model {
 export interface ModelEntry extends Model {
   /** Says how far the start has come. */
   progress(detail: string): void;
-  started(model: ReadyModel, revision: string | undefined): void;
+  started(model: ReadyModel, facts?: StartedFacts): void;
+  /** It has no workers, by request. */
+  unloaded(detail: string): void;
   failed(detail: string): void;
   draining(): void;
 }
 
-export interface Models {
-  readonly list: readonly Model[];
-  register(name: string): ModelEntry;
-  /** @throws RuntimeError `MODEL_NOT_FOUND`. Without a name: the first that was registered. */
-  find(name?: string): Model;
-  /** @throws RuntimeError `MODEL_NOT_FOUND`, or `NOT_READY` with what the model is doing instead. */
-  ready(name?: string): ReadyModel;
+export interface StartedFacts {
+  readonly revision?: string | undefined;
+  readonly requestTimeoutMs?: number | undefined;
 }
 
-export function createModels(): Models {
-  const entries: (ModelEntry & { readonly served: ReadyModel | undefined })[] = [];
+export interface Models {
+  /** Every version of every model, in the order in which they were registered. */
+  readonly list: readonly Model[];
+  /** @throws RuntimeError `CONFLICT` when that version is registered already. */
+  register(
+    name: string,
+    more?: { readonly version?: string; readonly origin?: string },
+  ): ModelEntry;
+  /**
+   * @param name Without it: the first that was registered.
+   * @param version Without it: the default version.
+   * @throws RuntimeError `MODEL_NOT_FOUND` or `VERSION_NOT_FOUND`.
+   */
+  find(name?: string, version?: string): Model;
+  /**
+   * The model that a request goes to.
+   *
+   * @param stickyKey Requests of the same key go to the same version, as long as the weights stay.
+   * @throws RuntimeError as `find`, or `NOT_READY` with what the model is doing instead.
+   */
+  ready(
+    name?: string,
+    version?: string,
+    stickyKey?: string,
+  ): ReadyModel & { readonly model: Model };
+  /** The versions of a model, oldest first. @throws RuntimeError `MODEL_NOT_FOUND`. */
+  versions(name: string): readonly Model[];
+  /** @throws RuntimeError as `find`. */
+  defaultVersion(name: string): string;
+  setDefault(name: string, version: string): void;
+  traffic(name: string): Traffic | undefined;
+  /** Shares requests that name no version out by weight; `undefined` ends it. @throws RuntimeError `VERSION_NOT_FOUND`. */
+  setTraffic(name: string, traffic: Traffic | undefined): void;
+  /**
+   * Takes a version out: no request finds it any more. What runs is the engine's affair.
+   *
+   * @throws RuntimeError as `find`; `CONFLICT` for the default version while there are others.
+   */
+  remove(name: string, version?: string): Model;
+}
 
-  function entryOf(name?: string): (typeof entries)[number] {
-    const entry = name === undefined ? entries[0] : entries.find((entry) => entry.name === name);
-    if (entry !== undefined) return entry;
-    const known = entries.map((entry) => `"${entry.name}"`).join(", ") || "none";
+/** The version of a model that was named without one. */
+export const FIRST_VERSION = "1.0";
+
+type Entry = ModelEntry & { readonly served: ReadyModel | undefined };
+
+interface Family {
+  readonly versions: Map<string, Entry>;
+  defaultVersion: string;
+  traffic: Traffic | undefined;
+}
+
+/** @param random In [0, 1). */
+export function createModels(random: () => number = Math.random): Models {
+  const families = new Map<string, Family>();
+
+  function familyOf(name?: string): readonly [string, Family] {
+    const known = name ?? families.keys().next().value ?? "";
+    const family = families.get(known);
+    if (family !== undefined) return [known, family];
+    const names = [...families.keys()].map((each) => `"${each}"`).join(", ") || "none";
     throw new RuntimeError(
       "MODEL_NOT_FOUND",
-      `Cannot find the model "${name}": this server has ${known}`,
+      `Cannot find the model "${known}": this server has ${names}`,
     );
   }
 
+  function entryOf(name?: string, version?: string): Entry {
+    const [known, family] = familyOf(name);
+    const wanted = version ?? family.defaultVersion;
+    const entry = family.versions.get(wanted);
+    if (entry !== undefined) return entry;
+    throw noVersion(known, wanted, family);
+  }
+
   return {
-    list: entries,
-    register(name) {
-      const entry = createEntry(name);
-      entries.push(entry);
+    get list() {
+      return [...families.values()].flatMap(({ versions }) => [...versions.values()]);
+    },
+    register(name, { version = FIRST_VERSION, origin = name } = {}) {
+      const family = families.get(name);
+      if (family?.versions.has(version) === true) {
+        throw new RuntimeError(
+          "CONFLICT",
+          `Cannot register version ${version} of the model "${name}": it is registered already`,
+        );
+      }
+      const entry = createEntry(name, version, origin);
+      if (family !== undefined) family.versions.set(version, entry);
+      else {
+        const versions = new Map([[version, entry]]);
+        families.set(name, { versions, defaultVersion: version, traffic: undefined });
+      }
       return entry;
     },
     find: entryOf,
-    ready(name) {
-      const entry = entryOf(name);
+    ready(name, version, stickyKey) {
+      const [known, family] = familyOf(name);
+      const wanted =
+        version ??
+        (family.traffic === undefined
+          ? undefined
+          : chooseVersion(family.traffic, stickyKey ?? random()));
+      const entry = entryOf(known, wanted);
       // A draining model still answers: the gate closes in its own time. While dead workers are replaced requests wait.
-      if (entry.served !== undefined && entry.state !== "failed") return entry.served;
+      if (entry.served !== undefined && !["failed", "unloaded"].includes(entry.state))
+        return { ...entry.served, model: entry };
       throw new RuntimeError(
         "NOT_READY",
         `Cannot answer yet: the model is ${entry.state} (${entry.detail})`,
-        {
-          retryAfterMs: 1000,
-        },
+        { retryAfterMs: 1000 },
       );
+    },
+    versions: (name) => [...familyOf(name)[1].versions.values()],
+    defaultVersion: (name) => familyOf(name)[1].defaultVersion,
+    setDefault(name, version) {
+      familyOf(name)[1].defaultVersion = entryOf(name, version).version;
+    },
+    traffic: (name) => familyOf(name)[1].traffic,
+    setTraffic(name, traffic) {
+      const [known, family] = familyOf(name);
+      for (const version of Object.keys(traffic ?? {}))
+        if (!family.versions.has(version)) throw noVersion(known, version, family);
+      family.traffic = traffic;
+    },
+    remove(name, version) {
+      const [known, family] = familyOf(name);
+      const entry = entryOf(name, version);
+      if (family.versions.size > 1 && entry.version === family.defaultVersion) {
+        throw new RuntimeError(
+          "CONFLICT",
+          `Cannot remove version ${entry.version} of the model "${known}": it is the default, and there are others`,
+        );
+      }
+      family.versions.delete(entry.version);
+      if (family.traffic !== undefined && Object.hasOwn(family.traffic, entry.version))
+        family.traffic = undefined;
+      if (family.versions.size === 0) families.delete(known);
+      return entry;
     },
   };
 }
 
-function createEntry(name: string): ModelEntry & { readonly served: ReadyModel | undefined } {
+function noVersion(name: string, version: string, { versions }: Family): RuntimeError {
+  return new RuntimeError(
+    "VERSION_NOT_FOUND",
+    `Cannot find version ${version} of the model "${name}": it has ${[...versions.keys()].join(", ")}`,
+  );
+}
+
+function createEntry(name: string, version: string, origin: string): Entry {
   let detail = "Starting";
   let served: ReadyModel | undefined;
-  let revision: string | undefined;
-  let hasFailed = false;
+  let facts: StartedFacts = {};
+  /** What it was last said to be, where that is not for the engine to say. */
+  let said: "failed" | "unloaded" | undefined;
   let isDraining = false;
 
   function state(): ModelState {
     if (isDraining) return "draining";
-    if (hasFailed) return "failed";
-    const state = served?.engine.state ?? "starting";
-    return state === "closed" ? "failed" : state;
+    if (said !== undefined) return said;
+    const engineState = served?.engine.state ?? "starting";
+    return engineState === "closed" ? "failed" : engineState;
   }
 
   return {
     name,
+    version,
+    origin,
     get revision() {
-      return revision;
+      return facts.revision;
+    },
+    get requestTimeoutMs() {
+      return facts.requestTimeoutMs;
     },
     get state() {
       return state();
     },
     get isReady() {
       const hasWorker = (served?.engine.workers.ready ?? 0) > 0;
-      return hasWorker && state() !== "draining" && state() !== "failed";
+      return hasWorker && ["ready", "busy", "degraded"].includes(state());
     },
     get detail() {
       switch (state()) {
@@ -120,8 +253,9 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
         case "draining":
           return "Shutting down";
         case "failed":
-          return hasFailed ? detail : "Its workers died again and again";
+          return said === "failed" ? detail : "Its workers died again and again";
         case "starting":
+        case "unloaded":
           return detail;
       }
     },
@@ -135,12 +269,17 @@ function createEntry(name: string): ModelEntry & { readonly served: ReadyModel |
       return served;
     },
     progress: (text) => void (detail = text),
-    started(model, commit) {
+    started(model, given = {}) {
       served = model;
-      revision = commit;
+      facts = given;
+      said = undefined;
+    },
+    unloaded(text) {
+      said = "unloaded";
+      detail = text;
     },
     failed(text) {
-      hasFailed = true;
+      said = "failed";
       detail = text;
     },
     draining: () => void (isDraining = true),

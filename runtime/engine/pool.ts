@@ -11,6 +11,7 @@ import {
   type DispatchOptions,
   type ReadyWorker,
   type SlotOptions,
+  type WorkerInfo,
   type WorkerSlot,
 } from "./worker-slot.ts";
 
@@ -23,6 +24,7 @@ export interface PoolOptions extends Omit<
 }
 
 export interface Pool {
+  readonly workers: readonly WorkerInfo[];
   readonly readyCount: number;
   /** Workers that load the model, those that are started again included. */
   readonly startingCount: number;
@@ -81,6 +83,9 @@ export function createPool({ size, ...options }: PoolOptions): Pool {
   }
 
   return {
+    get workers() {
+      return [...slots].map(({ info }) => info);
+    },
     get readyCount() {
       return count("ready");
     },

@@ -1,7 +1,7 @@
 /**
  * When a dead worker is started again, and when to give up.
  *
- * Pure: it sees the times at which workers died and says what to do; `pool.ts` does it.
+ * The decision is pure: it sees the times at which workers died and says what to do; `worker-slot.ts` does it.
  */
 
 export interface RestartLimits {
@@ -45,5 +45,49 @@ export function decideRestart(
       limits.longestDelayMs,
       limits.firstDelayMs * 2 ** Math.max(0, streak - 1),
     ),
+  };
+}
+
+/** A model that never became ready is given up sooner: its death is more likely its own doing. */
+const FIRST_START_LIMITS: RestartLimits = { ...RESTART_LIMITS, mostDeaths: 3 };
+
+/** Enough of a pause to spare the processor; each answer in between starts the count anew. */
+const AT_WORK_LIMITS: RestartLimits = {
+  ...RESTART_LIMITS,
+  longestDelayMs: 5000,
+  mostDeaths: Infinity,
+};
+
+/** One slot's deaths. */
+export interface DeathRecord {
+  /** A worker that cannot even start will not start the next time either: that has an end. */
+  afterFailedStart(hasEverBeenReady: boolean): RestartDecision;
+  /** A worker that died at its work was most likely killed by a request: that must never end the service. */
+  afterDeathAtWork(): RestartDecision;
+  /** It has answered: what was before does not count. */
+  noteAnswer(): void;
+}
+
+export function createDeathRecord(now: () => number): DeathRecord {
+  /** Deaths since the last answer. */
+  const deathsMs: number[] = [];
+  /** Deaths before it was ready, since it last was. */
+  const failedStartsMs: number[] = [];
+
+  function remember(times: number[]): void {
+    times.push(now());
+    if (times.length > RESTART_LIMITS.mostDeaths) times.shift();
+  }
+  return {
+    afterFailedStart(hasEverBeenReady) {
+      remember(failedStartsMs);
+      return decideRestart(failedStartsMs, hasEverBeenReady ? RESTART_LIMITS : FIRST_START_LIMITS);
+    },
+    afterDeathAtWork() {
+      failedStartsMs.length = 0;
+      remember(deathsMs);
+      return decideRestart(deathsMs, AT_WORK_LIMITS);
+    },
+    noteAnswer: () => void (deathsMs.length = 0),
   };
 }

@@ -18,12 +18,7 @@ import { createHands, type HeldJob } from "./hands.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import type { Job } from "./job.ts";
 import { createChunkStream, type ChunkStream } from "./stream.ts";
-import {
-  decideRestart,
-  RESTART_LIMITS,
-  type RestartDecision,
-  type RestartLimits,
-} from "./supervisor.ts";
+import { createDeathRecord, type RestartDecision } from "./supervisor.ts";
 
 /** What a worker says of its model once it is ready. */
 export interface ReadyWorker {
@@ -74,7 +69,18 @@ export interface DispatchOptions {
   readonly expectedMs: number | undefined;
 }
 
+/** A worker as an operator sees it. */
+export interface WorkerInfo {
+  readonly pid: number | undefined;
+  readonly state: "starting" | "ready" | "retiring" | "gone";
+  /** When its process was started. */
+  readonly startedAt: Date;
+  /** Resident memory as it last told; 0 before. */
+  readonly rssBytes: number;
+}
+
 export interface WorkerSlot {
+  readonly info: WorkerInfo;
   readonly state: "starting" | "ready" | "retiring" | "gone";
   /** Whether it stands idle, or could work on one request more. */
   readonly isIdle: boolean;
@@ -94,16 +100,6 @@ export interface WorkerSlot {
 
 /** A handler that still computes this long after its job's deadline hangs, and its worker is replaced. */
 const HANG_GRACE_MS = 5000;
-
-/** A model that never became ready is given up sooner: its death is more likely its own doing. */
-const FIRST_START_LIMITS: RestartLimits = { ...RESTART_LIMITS, mostDeaths: 3 };
-
-/** Enough of a pause to spare the processor; each answer in between starts the count anew. */
-const AT_WORK_LIMITS: RestartLimits = {
-  ...RESTART_LIMITS,
-  longestDelayMs: 5000,
-  mostDeaths: Infinity,
-};
 
 /** Fills the slot with a process at once. */
 export function createWorkerSlot(options: SlotOptions): WorkerSlot {
@@ -129,17 +125,18 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       if (hasRoom()) onRoom();
     },
   });
-  /** Deaths since the last answer. */
-  const deathsMs: number[] = [];
-  /** Deaths before it was ready, since it last was. */
-  const failedStartsMs: number[] = [];
+  const deaths = createDeathRecord(now);
   let process: WorkerProcess | undefined;
   let state: WorkerSlot["state"] = "starting";
   let isEnding = false;
+  let startedAt = new Date();
+  let rssBytes = 0;
   let restartTimer: NodeJS.Timeout | undefined;
 
   function begin(): void {
     state = "starting";
+    startedAt = new Date();
+    rssBytes = 0;
     const worker = options.start(receive);
     process = worker;
     worker.ready.then(
@@ -178,7 +175,13 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     if (isEnding) onGone();
     else if (before === "retiring") begin(); // it had grown too large and was asked to end
     else if (
-      !restart(before === "starting" ? afterFailedStart() : afterDeathAtWork(), reason, lostCount)
+      !restart(
+        before === "starting"
+          ? deaths.afterFailedStart(options.hasBeenReady())
+          : deaths.afterDeathAtWork(),
+        reason,
+        lostCount,
+      )
     )
       return;
     if (lostCount > 0) onLost(lost, reason);
@@ -215,27 +218,6 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     return true;
   }
 
-  /** A worker that cannot even start will not start the next time either: that has an end. */
-  function afterFailedStart(): RestartDecision {
-    remember(failedStartsMs);
-    return decideRestart(
-      failedStartsMs,
-      options.hasBeenReady() ? RESTART_LIMITS : FIRST_START_LIMITS,
-    );
-  }
-
-  /** A worker that died at its work was most likely killed by a request: that must never end the service. */
-  function afterDeathAtWork(): RestartDecision {
-    failedStartsMs.length = 0;
-    remember(deathsMs);
-    return decideRestart(deathsMs, AT_WORK_LIMITS);
-  }
-
-  function remember(times: number[]): void {
-    times.push(now());
-    if (times.length > RESTART_LIMITS.mostDeaths) times.shift();
-  }
-
   function receive(message: WorkMessage): void {
     if (message.type === "results") {
       for (const pass of message.passes) onPass(pass);
@@ -258,7 +240,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     const entry = hands.find(jobId);
     if (entry === undefined || entry.stream !== undefined) return;
     const { job } = entry;
-    deathsMs.length = 0;
+    deaths.noteAnswer();
     if (tokens !== undefined) onTokens(job, tokens);
     const queueMs = (hands.begunAtMs(entry) ?? now()) - job.enqueuedAtMs;
     const timings = { queueMs, inferenceMs };
@@ -325,7 +307,8 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     }, untilHanging);
   }
 
-  function noteMemory(rssBytes: number): void {
+  function noteMemory(told: number): void {
+    rssBytes = told;
     options.metrics.workerMemory(process?.pid, rssBytes);
     if (rssBytes <= options.maxRssBytes || state !== "ready") return;
     const megabytes = Math.round(rssBytes / 1e6);
@@ -349,6 +332,9 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   return {
     get state() {
       return state;
+    },
+    get info() {
+      return { pid: process?.pid, state, startedAt, rssBytes };
     },
     get isIdle() {
       return state === "ready" && hands.isFree;

@@ -14,8 +14,12 @@ export interface AppEnv {
     requestId: string;
     /** On the engine's clock, in milliseconds. */
     startedAtMs: number;
-    /** The client's signal and the deadline, joined. */
-    waiting: Waiting;
+    /**
+     * The client's signal and the deadline, joined; asked once.
+     *
+     * @param timeoutMs The model's own limit; the server's when absent. Counted from the request's arrival.
+     */
+    waitFor: (timeoutMs: number | undefined) => Waiting;
     /** Keeps the deadline running beyond the handler's return: a stream has only begun then. */
     keepWaiting: () => void;
     /** Ends the deadline that `keepWaiting` kept. */

@@ -44,27 +44,31 @@ export function shared(
 const TIMEOUT_HEADER = "x-request-timeout-ms";
 
 /**
- * Joins the client's signal with a deadline: the server's, or the client's own where that is sooner.
+ * Joins the client's signal with a deadline: the model's or the server's, or the client's own where that is sooner.
  *
  * An own timer instead of `AbortSignal.timeout`, which keeps every request alive in memory until its deadline.
  */
 export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
-    const limitMs = Math.min(timeoutMs, readTimeout(c.req.header(TIMEOUT_HEADER)));
+    const ownMs = readTimeout(c.req.header(TIMEOUT_HEADER));
     const controller = new AbortController();
-    const timer = setTimeout(() => {
-      controller.abort(new DOMException("The request's deadline has passed", "TimeoutError"));
-    }, limitMs);
     const forget = whenClientLeaves(c, () =>
       controller.abort(new DOMException("The client has left", "AbortError")),
     );
 
+    let timer: NodeJS.Timeout | undefined;
     let isKept = false;
     const stopWaiting = (): void => {
       clearTimeout(timer);
       forget();
     };
-    c.set("waiting", { signal: controller.signal, deadlineAtMs: now() + limitMs });
+    c.set("waitFor", (modelMs = timeoutMs) => {
+      const deadlineAtMs = c.get("startedAtMs") + Math.min(modelMs, ownMs);
+      timer = setTimeout(() => {
+        controller.abort(new DOMException("The request's deadline has passed", "TimeoutError"));
+      }, deadlineAtMs - now());
+      return { signal: controller.signal, deadlineAtMs };
+    });
     c.set("keepWaiting", () => void (isKept = true));
     c.set("stopWaiting", stopWaiting);
     try {

@@ -414,6 +414,8 @@ testDoor(
       model_pipeline_tag: "text-classification",
       handler: "handler.ts",
       status: "ready",
+      workers: { ready: 1, starting: 0 },
+      requests: { waiting: 0, running: 0 },
       batching: { kind: "single", concurrency: 1 },
       server: "hubserve",
       version: "0.0.0",

@@ -97,6 +97,15 @@ export function readyModels(
     waiting: 0,
     running: 0,
     workers: { ready: 1, starting: 0 },
+    workerList: [],
+    limits: {
+      minWorkers: 1,
+      maxWorkers: 1,
+      jobQueueSize: 100,
+      maxBatchSize: 1,
+      maxBatchDelayMs: 0,
+    },
+    scale: () => undefined,
     batching: { ...ONE_BY_ONE, cost: createCostModel().snapshot() },
     startParts: {},
     now: () => performance.now(),
@@ -114,7 +123,7 @@ export function readyModels(
       engine,
       description: { handler: "custom", handlerFile: "handler.ts", notes: [], ...description },
     },
-    "abc123",
+    { revision: "abc123" },
   );
   return models;
 }

@@ -34,6 +34,10 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_INPUT: 400,
   ROUTE_NOT_FOUND: 404,
   MODEL_NOT_FOUND: 404,
+  VERSION_NOT_FOUND: 404,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  CONFLICT: 409,
   METHOD_NOT_ALLOWED: 405,
   NOT_ACCEPTABLE: 406,
   BODY_TOO_LARGE: 413,
@@ -103,7 +107,7 @@ async function predict(
 ): Promise<Response> {
   // The body comes first: a refusal while the client still sends would reach it as a broken connection.
   const body = await readBody(c.req.raw, maxBodyBytes);
-  const { engine, description } = c.get("models").ready();
+  const { engine, description, model } = c.get("models").ready();
   const received = toRequestContent(body, c.req.queries(), description);
   const spoken = chooseDialect(dialect, c.req.header("user-agent"));
   const data = prepareForDialect(received.data, description, spoken);
@@ -114,7 +118,7 @@ async function predict(
     ...(received.media !== undefined && { media: received.media }),
     headers: withoutCredentials(c.req.header()),
   };
-  const { output, timings, warnings = [] } = await engine.submit(request, c.get("waiting"));
+  const { output, timings, warnings = [] } = await engine.submit(request, c.get("waitFor")(model.requestTimeoutMs));
   setHeader(c, "x-queue-time", timings.queueMs.toFixed(1));
   setHeader(c, "x-inference-time", timings.inferenceMs.toFixed(1));
   setHeader(c, "x-total-time", (engine.now() - c.get("startedAtMs")).toFixed(1));
