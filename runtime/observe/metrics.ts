@@ -16,6 +16,14 @@ export interface ObservedModel {
         readonly waiting: number;
         readonly running: number;
         readonly workers: { readonly ready: number; readonly starting: number };
+        readonly batching: {
+          readonly kind: string;
+          readonly cost: {
+            readonly budgetTokens: number;
+            readonly fixedMs: number;
+            readonly perTokenMs: number;
+          };
+        };
       }
     | undefined;
 }
@@ -38,6 +46,8 @@ export interface ModelMetrics {
   /** @param rssBytes 0 once it is gone. */
   workerMemory(pid: number | undefined, rssBytes: number): void;
 }
+
+type LearnedCost = NonNullable<ObservedModel["engine"]>["batching"]["cost"];
 
 /** For whoever does not count. */
 export const SILENT_METRICS: ModelMetrics = {
@@ -158,6 +168,21 @@ export function createMetrics(): Metrics {
             value,
           })),
     ),
+  );
+  const learned = (read: (cost: LearnedCost) => number): GaugeSample[] =>
+    observed.flatMap(({ name, engine }) =>
+      engine?.batching.kind === "batch"
+        ? [{ labels: { model: name }, value: read(engine.batching.cost) }]
+        : [],
+    );
+  registry.gauge("hubserve_batch_budget_tokens", "Learned: the most padded tokens of a run", () =>
+    learned(({ budgetTokens }) => budgetTokens),
+  );
+  registry.gauge("hubserve_run_fixed_seconds", "Learned: what a run costs before its tokens", () =>
+    learned(({ fixedMs }) => fixedMs / 1000),
+  );
+  registry.gauge("hubserve_run_seconds_per_token", "Learned: what each padded token adds", () =>
+    learned(({ perTokenMs }) => perTokenMs / 1000),
   );
   registry.gauge("hubserve_worker_memory_bytes", "Resident memory of workers, as last told", () =>
     [...memory].map(([worker, { model: name, bytes }]) => ({

@@ -68,7 +68,12 @@ test("what happens in an engine is counted under the model's name", () => {
   model.workerDied("signal SIGSEGV");
   model.workerMemory(7, 1e6);
   metrics.request("/", 200, 12);
-  const engine = { waiting: 4, running: 2, workers: { ready: 1, starting: 1 } };
+  const engine = {
+    waiting: 4,
+    running: 2,
+    workers: { ready: 1, starting: 1 },
+    batching: { kind: "batch", cost: { budgetTokens: 256, fixedMs: 2, perTokenMs: 0.2 } },
+  };
   const samples = parse(
     metrics.render([
       { name: "m", engine },
@@ -97,6 +102,9 @@ test("what happens in an engine is counted under the model's name", () => {
     'hubserve_queue_requests{model="m"}': 4,
     'hubserve_running_requests{model="m"}': 2,
     'hubserve_workers{model="m",state="ready"}': 1,
+    'hubserve_batch_budget_tokens{model="m"}': 256,
+    'hubserve_run_fixed_seconds{model="m"}': 0.002,
+    'hubserve_run_seconds_per_token{model="m"}': 0.0002,
     inf_batch_current_size: 2,
     inf_queue_size: 4,
   };

@@ -74,7 +74,7 @@ async function follow(url: URL, options: RemoteOptions, signal: AbortSignal): Pr
   const refuse = (problem: string) => invalidInput(action, `"${name}" ${problem}`);
   let target = url;
   for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
-    const where = redirects === 0 ? "is an URL" : "leads to an URL";
+    const where = redirects === 0 ? "is a URL" : "leads to a URL";
     const host = findUrlHost(target, hosts);
     if (host === undefined)
       throw refuse(`${where} of a host from which this server does not fetch (--allow-url-inputs)`);
@@ -131,7 +131,7 @@ async function findAddresses(
   // Who names a host in full has its address in mind, be it a private one.
   const allowed = isWildcard ? found.filter(({ address }) => isPublic(address)) : found;
   if (allowed.length > 0) return allowed;
-  const problem = `"${name}" is an URL of a private address; only a host named in full may have one`;
+  const problem = `"${name}" is a URL of a private address; only a host named in full may have one`;
   throw invalidInput(action, problem);
 }
 

@@ -1,6 +1,6 @@
 /**
  * The file that a request is about, wherever the client put it: the body itself, a form's file, base64, a data URL, or
- * an URL of an allowed host.
+ * a URL of an allowed host.
  *
  * A string of a client never reaches a loader of transformers.js, which would open paths and URLs alike: it is decoded
  * here, fetched under `remote.ts`'s rules, or refused.
@@ -18,7 +18,7 @@ export interface SourceOptions {
   readonly name: string;
   /** What is wanted, for a refusal: `an image`. */
   readonly wanted: string;
-  /** Hosts from which an URL may be fetched; none when absent. */
+  /** Hosts from which a URL may be fetched; none when absent. */
   readonly urlHosts?: readonly string[] | undefined;
   readonly signal: AbortSignal;
 }
@@ -43,7 +43,7 @@ export async function readSource(value: unknown, options: SourceOptions): Promis
   }
   if (/^https?:\/\//i.test(value)) {
     if (urlHosts.length === 0)
-      throw invalidInput(action, `"${name}" is an URL, which this server does not fetch`);
+      throw invalidInput(action, `"${name}" is a URL, which this server does not fetch`);
     if (!URL.canParse(value)) throw invalidInput(action, `"${name}" is not a valid URL`);
     return fetchRemote(value, { action, name, hosts: urlHosts, signal });
   }
