@@ -1,7 +1,7 @@
 /**
  * How much text a request asks the model to read: what its cost is predicted from before anybody has tokenized it.
  */
-import type { Batching, InferenceRequest } from "./inference.ts";
+import { wantsExplanation, type Batching, type InferenceRequest } from "./inference.ts";
 
 /** Strings below `inputs` are text; a long list of numbers is not walked to its end. */
 const MOST_VALUES = 10_000;
@@ -31,6 +31,33 @@ export function countCharacters({ data }: InferenceRequest): number {
       for (const inner of Object.values(value)) stack.push(inner);
   }
   return characters;
+}
+
+/** Points on an explanation's path where a request does not say: Captum's own default. */
+export const USUAL_STEPS = 50;
+/** Ten times that: the error of Gauss and Legendre's rule falls below that of float32 long before. */
+export const MOST_STEPS = 500;
+
+/**
+ * What an explanation costs, in forward passes over the same text: each point on the path, and either end, is a pass forward
+ * and one back. Without gradients of the weights, which nobody asks for, back costs as much as forward: `bench/explain.ts`.
+ */
+export function explanationPasses(steps: number): number {
+  return 2 * (steps + 2);
+}
+
+/** How many forward passes over its text a request takes: 1 for a prediction. */
+export function passesOf(request: InferenceRequest): number {
+  const wants = wantsExplanation(request);
+  if (wants === "no") return 1;
+  const parameters = request.data["parameters"];
+  const steps: unknown =
+    typeof parameters === "object" && parameters !== null && "n_steps" in parameters
+      ? parameters.n_steps
+      : undefined;
+  const isCount = typeof steps === "number" && Number.isFinite(steps) && steps > 0;
+  const counted = isCount ? Math.min(steps, MOST_STEPS) : USUAL_STEPS; // more is refused
+  return explanationPasses(counted) + (wants === "beside" ? 1 : 0);
 }
 
 /** What a request keeps in memory while it waits, in bytes, roughly: its text in two bytes a character, its file. */

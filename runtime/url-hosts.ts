@@ -31,7 +31,7 @@ export function parseUrlHost(text: string): UrlHost {
   };
 }
 
-/** The first of `hosts` that allows an URL; one that names the host itself goes before a wildcard. */
+/** The first of `hosts` that allows a URL; one that names the host itself goes before a wildcard. */
 export function findUrlHost(url: URL, hosts: readonly string[]): UrlHost | undefined {
   const allowing = hosts
     .map(parseUrlHost)

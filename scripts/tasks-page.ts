@@ -34,7 +34,7 @@ const INTRODUCTION = `# Tasks
 What the default handler serves. Written by \`npm run docs\`, which asks each example of one of the tests' small models (the answers are real, the models know
 little), and checked by \`test/tasks-page.test.ts\`.
 
-An image or a sound may be the body itself, base64 or a data URL in \`inputs\`, a file of a form, or an URL of a host that \`--allow-url-inputs\` names. Parameters
+An image or a sound may be the body itself, base64 or a data URL in \`inputs\`, a file of a form, or a URL of a host that \`--allow-url-inputs\` names. Parameters
 go into \`parameters\`, beside a binary body into the query, in a form into fields of their own. Answers are shown in the toolkit's shape; Hugging Face's
 clients get the one they parse.`;
 

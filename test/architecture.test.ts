@@ -19,15 +19,24 @@ const GROUND = [
   "media-type",
   "text-length",
   "url-hosts",
+  "guarded-request",
+  "allowed-urls",
   "nearest-word",
+  "torchserve-modes",
   "version",
 ];
 
 /** Room → the rooms it may open onto, besides itself and the ground floor. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  cli: ["config", "options", "harness", "serve", "describe"],
+  cli: ["config", "options", "harness", "serve", "describe", "archive", "start", "show-config"],
+  start: ["config"],
+  "show-config": ["config"],
+  archive: ["config", "repository"],
   index: ["config", "explain", "handler", "serve"],
-  serve: ["config", "launch", "http", "engine"],
+  serve: ["config", "gate", "launch", "http", "engine", "snapshots", "startup-models"],
+  gate: [],
+  snapshots: ["config", "engine", "properties", "torchserve-config"],
+  "startup-models": ["config", "engine", "repository", "torchserve-config"],
   launch: ["config", "repository", "engine"],
   describe: ["config"],
   harness: ["config", "repository", "handler"],
@@ -38,7 +47,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   explain: [],
   repository: [],
   messages: [],
-  config: ["options"],
+  config: ["options", "torchserve-config"],
+  "torchserve-config": ["options", "properties"],
+  properties: [],
   options: ["option-values"],
   "option-values": [],
 };
@@ -46,7 +57,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
 /** Package → the only files or rooms that may name it. */
 const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], why: string])[] = [
   [/^hono(\/|$)|^@hono\/(?!node-server)/, ["http/"], "the engine can be driven without HTTP"],
-  [/^@hono\/node-server/, ["serve.ts"], "one place listens"],
+  [/^@hono\/node-server/, ["serve.ts", "gate.ts"], "one place listens"],
   [/^@huggingface\/hub/, ["repository/"], "one place downloads and uploads"],
   [/^@huggingface\/transformers/, ["handler/"], "the parent never loads a model"],
   [
@@ -54,6 +65,7 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
     ["handler/media/"],
     "one place decodes images and sounds",
   ],
+  [/^protobufjs(\/|$)/, ["explain/"], "one place reads model files"],
   [/^onnxruntime-(node|common)/, ["handler/", "explain/"], "a native crash can only kill a child"],
   [
     /^(tsx|esbuild)(\/|$)/,
@@ -62,12 +74,12 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
   ],
   [
     /^node:child_process/,
-    ["engine/process.ts", "repository/requirements"],
-    "two places start programs",
+    ["engine/process.ts", "repository/requirements", "start.ts"],
+    "three places start programs",
   ],
   [
     /^node:https?$|^node:net$/,
-    ["serve.ts", "handler/media/remote.ts"],
+    ["gate.ts", "guarded-request.ts", "handler/media/remote.ts"],
     "one place listens, and one dials where a client says",
   ],
 ];

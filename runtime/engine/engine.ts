@@ -15,7 +15,7 @@ import {
 } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import { SILENT_METRICS, type ModelMetrics } from "../observe/metrics.ts";
-import { measureRequest, sizeInMemory } from "../text-length.ts";
+import { measureRequest, passesOf, sizeInMemory } from "../text-length.ts";
 import { refuse } from "./admission.ts";
 import { POLICIES } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
@@ -272,6 +272,11 @@ export function createEngine({
     readonly onFailure?: () => void;
   }
 
+  /** In tokens; an explanation reads its text many times over. */
+  function predictCost(request: InferenceRequest, size: number): number {
+    return cost.predictTokens(size) * passesOf(request);
+  }
+
   function enqueue(
     { request, size, bytes, places, onFailure }: Part,
     { signal, deadlineAtMs }: Waiting,
@@ -284,7 +289,7 @@ export function createEngine({
         deadlineAtMs,
         enqueuedAtMs: now(),
         size,
-        tokens: cost.predictTokens(size),
+        tokens: predictCost(request, size),
         places,
         bytes,
         onLeave: leave,
@@ -363,9 +368,10 @@ export function createEngine({
     },
     async submit(request, waiting) {
       if (waiting.signal.aborted) throw departure(waiting.signal);
+      metrics.requested();
       const size = measureRequest(request, batching.measure);
       const bytes = sizeInMemory(request);
-      admit(cost.predictTokens(size), bytes, waiting.deadlineAtMs);
+      admit(predictCost(request, size), bytes, waiting.deadlineAtMs);
       const parts = batching.splitsLists ? splitList(request) : undefined;
       if (parts !== undefined) return enqueueList(parts, bytes, waiting);
       const pending = enqueue({ request, size, bytes, places: 1 }, waiting);

@@ -3,7 +3,8 @@
  *
  * Every request is prepared, the items of all are grouped by length, the groups are run one after the other, and a
  * request is answered as soon as the last of its items is done. A group that fails is halved until the item at fault
- * stands alone.
+ * stands alone. Which task answers, the one that predicts or the one that explains, is decided in
+ * `explain/mixed-batch.ts`.
  */
 import { isRuntimeError, RuntimeError, toRuntimeError } from "../errors.ts";
 import type { BatchHooks, BatchMember } from "./contract.ts";
@@ -67,12 +68,6 @@ export async function answerBatch(
 
 async function prepare(task: OpenTask, member: BatchMember, index: number): Promise<Pending> {
   const { request, context } = member;
-  if (request.kind === "explain") {
-    throw new RuntimeError(
-      "INVALID_INPUT",
-      "Cannot explain the prediction: the default handler does not explain yet",
-    );
-  }
   const warnings: string[] = [];
   const { items, state } = await task.preprocess(request, {
     log: context.log,

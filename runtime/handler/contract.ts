@@ -49,6 +49,11 @@ export interface EndpointHandler {
    * item alone. When it throws, the batch is halved until the item at fault is found.
    */
   callBatch?(items: HandlerData[], context: BatchContext): unknown;
+  /**
+   * Optional: says why `call` answers as it does, for the routes that ask for it. Returns what `call` may return.
+   * `integratedGradients()` computes the explanations of the default handler.
+   */
+  explain?(data: HandlerData, context: CallContext): unknown;
   /** Awaited before the process ends. */
   dispose?(): Promise<void> | void;
 }

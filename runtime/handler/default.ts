@@ -3,7 +3,7 @@
  *
  * It finds out what the model is for (`model/folder.ts`, `handler-settings.ts`, `choose-task.ts`), chooses its weights
  * (`model/weights.ts`), opens the task from the shelf (`tasks/registry.ts`) and has `batch-answer.ts` join the task's
- * steps. It knows no task by name.
+ * steps, for predictions and for explanations. It knows no task by name.
  */
 import { RuntimeError } from "../errors.ts";
 import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
@@ -19,7 +19,7 @@ import {
 import { withLabels } from "./model/labels.ts";
 import { chooseModelWeights, describeWeights } from "./model/weights.ts";
 import { isOnnxFile } from "../weights.ts";
-import { answerBatch } from "./batch-answer.ts";
+import { answerMixedBatch } from "./explain/mixed-batch.ts";
 import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
 
 type Note = ModelDescription["notes"][number];
@@ -88,10 +88,10 @@ async function openModel(
   return {
     description,
     batching,
-    callBatch: (members, hooks) => answerBatch(opened, members, hooks),
+    callBatch: (members, hooks) => answerMixedBatch(opened, members, hooks),
     async call(request, context) {
       let answer: MemberOutcome | undefined;
-      await answerBatch(opened, [{ request, context }], {
+      await answerMixedBatch(opened, [{ request, context }], {
         onOutcome: (_index, outcome) => void (answer = outcome),
         onPass: () => undefined,
         maxPaddedTokens: MAX_PADDED_TOKENS,
@@ -100,7 +100,9 @@ async function openModel(
       for (const text of answer.warnings ?? []) context.log.warn(text);
       return answer.value;
     },
-    dispose: () => opened.dispose(),
+    async dispose() {
+      await Promise.all([opened.dispose(), opened.explaining?.dispose()]);
+    },
   };
 }
 

@@ -134,16 +134,24 @@ test("a request that nobody waits for stops before its next forward pass", async
   await handler.dispose();
 });
 
-test("an explanation is refused", async () => {
-  const handler = await load({ repository: EMBEDDED });
+test("a task without explanations says which tasks have them", async () => {
+  const handler = await load({ repository: modelPath("tiny-bert-mlm") });
   const context = {
     signal: new AbortController().signal,
     requestId: "1",
     log: silentLog(),
     headers: {},
   };
-  const request = { id: "1", kind: "explain", data: SCARED, headers: {} } as const;
-  await assert.rejects(handler.call(request, context), { code: "INVALID_INPUT" });
+  const data = { inputs: "a [MASK]" };
+  const request = { id: "1", kind: "explain", data, headers: {} } as const;
+  await assert.rejects(handler.call(request, context), {
+    code: "NOT_SUPPORTED",
+    message:
+      "Cannot explain the prediction: this task has no explanations; text-classification, token-classification, question-answering and text-generation have",
+  });
+  await assert.rejects(ask(handler, { ...data, parameters: { explain: true } }), {
+    code: "NOT_SUPPORTED",
+  });
   await handler.dispose();
 });
 

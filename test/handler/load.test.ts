@@ -265,10 +265,50 @@ test("an abort that the handler repeats is the cancellation", async () => {
   await assert.rejects(aborted(new RuntimeError("QUEUE_FULL", "x")), { code: "QUEUE_FULL" });
 });
 
-test("an explanation is refused: a custom handler's predictions are none", async () => {
+test("a handler's own explain answers explanations, with what call would get", async () => {
+  const source = `export class EndpointHandler {
+    word = "because";
+    call() { return "a prediction"; }
+    explain({ inputs }: any, { requestId }: any) { return { [this.word]: inputs, requestId }; }
+  }`;
+  const request = { kind: "explain", data: { inputs: "x" } } as const;
+  assert.deepEqual(await call(source, request), { because: "x", requestId: "1" });
+  assert.equal(await call(source, { data: { inputs: "x" } }), "a prediction");
+  const failing = source.replace("return {", "throw new Error('no idea'); return {");
+  await assert.rejects(call(failing, request), { message: "Handler failed: no idea" });
+});
+
+test("a handler explains with the package's integratedGradients", async () => {
+  const file = fileURLToPath(new URL("../../model/onnx/model.onnx", import.meta.url));
+  const source = `import { integratedGradients, type Explainer, type HandlerData } from "hubserve";
+    export class EndpointHandler {
+      explainer!: Explainer;
+      async load() {
+        this.explainer = await integratedGradients({ file: ${JSON.stringify(file)}, output: "logits" });
+      }
+      call() { return "a prediction"; }
+      async explain({ inputs }: HandlerData) {
+        const inputIds = inputs as number[];
+        const ids = inputIds.map((id) => (id < 4 ? id : 0));
+        const [found] = await this.explainer.explain([{ inputIds, baseline: { ids }, targets: [[1]], steps: 5 }]);
+        return found?.importances;
+      }
+      dispose() { return this.explainer.dispose(); }
+    }`;
+  const request = { kind: "explain", data: { inputs: [2, 51, 205, 3] } } as const;
+  const found = await call(source, request);
+  assert.ok(Array.isArray(found));
+  assert.deepEqual(
+    found.map((importance) => importance !== 0),
+    [false, true, true, false],
+  );
+});
+
+test("without a method explain an explanation is refused: predictions are none", async () => {
   await assert.rejects(call(CLASS, { kind: "explain" }), {
-    code: "INVALID_INPUT",
-    message: "Cannot explain: the repository's own handler gives predictions only",
+    code: "NOT_SUPPORTED",
+    message:
+      "Cannot explain the prediction: the repository's own handler has no method explain, and gives predictions only",
   });
 });
 

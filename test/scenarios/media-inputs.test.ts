@@ -92,9 +92,9 @@ test("a file is the same file as bytes, base64, a data URL, a form's part and an
       "a form with JSON",
       { body: form(["inputs", PNG.bytes], ["parameters", JSON.stringify(parameters)]) },
     ],
-    ["an URL", json({ inputs: `${files.url}/a.png`, parameters })],
+    ["a URL", json({ inputs: `${files.url}/a.png`, parameters })],
     [
-      "an URL in a form",
+      "a URL in a form",
       { body: form(["inputs", `${files.url}/a.png`], ["candidate_labels", "circle,square"]) },
     ],
   ] as const satisfies readonly (readonly [string, RequestInit, string?])[])
@@ -115,6 +115,6 @@ test("a file is the same file as bytes, base64, a data URL, a form's part and an
   assert.equal(refused.status, 400);
   assert.match(
     ((await refused.json()) as { error: string }).error,
-    /"inputs" is an URL of a host from which this server does not fetch \(--allow-url-inputs\)$/,
+    /"inputs" is a URL of a host from which this server does not fetch \(--allow-url-inputs\)$/,
   );
 });

@@ -9,7 +9,7 @@ import type { Log } from "../../observe/log.ts";
 import { countCharacters, guessTokens } from "../../text-length.ts";
 import type { BatchHooks, BatchMember, EndpointHandler } from "../contract.ts";
 import { toHandlerData } from "./data.ts";
-import { toHandlerError } from "./message.ts";
+import { notExplained, toHandlerError } from "./message.ts";
 
 interface Numbered {
   readonly index: number;
@@ -23,15 +23,30 @@ export async function callBatchSafely(
   hooks: BatchHooks,
   log: Log,
 ): Promise<void> {
-  const numbered: Numbered[] = [];
-  for (const [index, member] of members.entries()) {
-    if (member.request.kind === "predict") numbered.push({ index, member });
-    else {
-      const text = "Cannot explain: the repository's own handler gives predictions only";
-      hooks.onOutcome(index, { error: new RuntimeError("INVALID_INPUT", text) });
-    }
+  const numbered = members.map((member, index): Numbered => ({ index, member }));
+  const isExplained = ({ member }: Numbered): boolean => member.request.kind === "explain";
+  await answer(
+    instance,
+    numbered.filter((each) => !isExplained(each)),
+    hooks,
+    log,
+  );
+  // Explanations have no batches, and predictions do not wait for them.
+  for (const each of numbered.filter(isExplained)) await explain(instance, each, hooks);
+}
+
+async function explain(
+  instance: EndpointHandler,
+  { index, member: { request, context } }: Numbered,
+  hooks: BatchHooks,
+): Promise<void> {
+  try {
+    context.signal.throwIfAborted();
+    if (typeof instance.explain !== "function") throw notExplained();
+    hooks.onOutcome(index, { value: await instance.explain(toHandlerData(request), context) });
+  } catch (error) {
+    hooks.onOutcome(index, { error: toHandlerError(error, context.signal) });
   }
-  await answer(instance, numbered, hooks, log);
 }
 
 async function answer(

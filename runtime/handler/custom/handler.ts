@@ -18,7 +18,7 @@ import type {
 import { toHandlerData } from "./data.ts";
 import { toLoadError, WANTED_SHAPE } from "./failure.ts";
 import { callBatchSafely } from "./batch.ts";
-import { toHandlerError } from "./message.ts";
+import { notExplained, toHandlerError } from "./message.ts";
 
 /** The names under which the class may be exported; the second is Hugging Face's older one. */
 const CLASS_NAMES = ["EndpointHandler", "PreTrainedPipeline"] as const;
@@ -185,15 +185,13 @@ async function callSafely(
   request: InferenceRequest,
   context: CallContext,
 ): Promise<unknown> {
-  if (request.kind === "explain") {
-    // A custom handler's contract has no such method, and its predictions are no explanations.
-    throw new RuntimeError(
-      "INVALID_INPUT",
-      "Cannot explain: the repository's own handler gives predictions only",
-    );
-  }
+  // Whoever asks for an explanation must not get a prediction.
+  if (request.kind === "explain" && typeof instance.explain !== "function") throw notExplained();
   try {
-    return await instance.call(toHandlerData(request), context);
+    const data = toHandlerData(request);
+    return request.kind === "explain"
+      ? await instance.explain?.(data, context)
+      : await instance.call(data, context);
   } catch (error) {
     throw toHandlerError(error, context.signal);
   }

@@ -42,6 +42,12 @@ export function toHandlerError(error: unknown, signal?: AbortSignal): RuntimeErr
   return new RuntimeError("HANDLER_FAILED", `Handler failed: ${text}`, { cause: error });
 }
 
+/** Of a handler without a method `explain`. */
+export function notExplained(): RuntimeError {
+  const text = "the repository's own handler has no method explain, and gives predictions only";
+  return new RuntimeError("NOT_SUPPORTED", `Cannot explain the prediction: ${text}`);
+}
+
 function isAbortOf(error: unknown, signal: AbortSignal): boolean {
   return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }

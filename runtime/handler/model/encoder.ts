@@ -15,6 +15,7 @@ import {
 
 import { messageOf, RuntimeError } from "../../errors.ts";
 import { applyLowerCase } from "./lower-case.ts";
+import { mendTokenizer } from "./mend-tokenizer.ts";
 import {
   maxTokensOf,
   truncate,
@@ -246,6 +247,7 @@ export async function loadTokenizer({
   }
   try {
     const tokenizer = await AutoTokenizer.from_pretrained(folder.path, { local_files_only: true });
+    mendTokenizer(tokenizer);
     const lowerCase = applyLowerCase(tokenizer, settings);
     if (lowerCase !== undefined) note?.(lowerCase);
     return tokenizer;

@@ -83,8 +83,8 @@ export function warpScores(scores: Float32Array, sampling: Sampling, atLeast: nu
     }
   }
   const narrowest = Math.min(scores.length, atLeast);
-  let kept = topIndices(scores, topK === 0 ? scores.length : Math.max(topK, narrowest));
-  /** Keeps the first tokens that `rule` wants; after each rule the rest makes up the whole again. */
+  let kept = topWithEquals(scores, topK === 0 ? scores.length : Math.max(topK, narrowest));
+  /** Keeps the places that `rule` wants; after each rule the rest makes up the whole again. */
   const narrow = (rule: (probabilities: Float64Array) => readonly number[]): void => {
     const places = rule(softmax(kept.map((index) => scores[index] ?? -Infinity)));
     const wanted = places.length < narrowest ? [...kept.keys()].slice(0, narrowest) : places;
@@ -92,12 +92,15 @@ export function warpScores(scores: Float32Array, sampling: Sampling, atLeast: nu
   };
   if (topP < 1) narrow((probabilities) => leadingUpTo(probabilities, topP));
   if (minP > 0) narrow((probabilities) => atOrAbove(probabilities, minP * (probabilities[0] ?? 0)));
-  if (typicalP < 1) narrow((probabilities) => mostTypical(probabilities, typicalP));
-  if (epsilonCutoff > 0) narrow((probabilities) => atOrAbove(probabilities, epsilonCutoff));
+  if (typicalP < 1) narrow((probabilities) => mostTypical(probabilities, typicalP, narrowest));
+  // These two cut nothing that is as likely as the last of those that stay in any case.
+  const cut = (probabilities: Float64Array, limit: number): readonly number[] =>
+    atOrAbove(probabilities, Math.min(limit, probabilities[narrowest - 1] ?? 0));
+  if (epsilonCutoff > 0) narrow((probabilities) => cut(probabilities, epsilonCutoff));
   if (etaCutoff > 0) {
     narrow((probabilities) => {
       const limit = Math.sqrt(etaCutoff) * Math.exp(-entropyOf(probabilities));
-      return atOrAbove(probabilities, Math.min(etaCutoff, limit));
+      return cut(probabilities, Math.min(etaCutoff, limit));
     });
   }
   const survivors = kept.map((index) => [index, scores[index] ?? -Infinity] as const);
@@ -121,14 +124,30 @@ function atOrAbove(probabilities: Float64Array, limit: number): number[] {
   return [...probabilities.keys()].filter((place) => (probabilities[place] ?? 0) >= limit);
 }
 
-/** The places whose surprise is nearest to the expected one, up to `mass` (arXiv 2202.00666), likeliest first. */
-function mostTypical(probabilities: Float64Array, mass: number): number[] {
+/** The `count` largest, best first, and those that equal the last of them. */
+function topWithEquals(scores: Float32Array, count: number): number[] {
+  const top = topIndices(scores, count);
+  const least = scores[top.at(-1) ?? 0] ?? -Infinity;
+  if (top.length === scores.length || least === -Infinity) return top;
+  const isTop = new Set(top);
+  for (const [index, score] of scores.entries())
+    if (score === least && !isTop.has(index)) top.push(index);
+  return top;
+}
+
+/**
+ * The places whose surprise is nearest to the expected one, up to `mass` (arXiv 2202.00666), likeliest first.
+ *
+ * @param atLeast So many stay: the most typical, not the likeliest.
+ */
+function mostTypical(probabilities: Float64Array, mass: number, atLeast: number): number[] {
   const entropy = entropyOf(probabilities);
   const distance = (place: number) => Math.abs(-Math.log(probabilities[place] ?? 0) - entropy);
   const order = [...probabilities.keys()].sort((a, b) => distance(a) - distance(b));
   const sorted = Float64Array.from(order, (place) => probabilities[place] ?? 0);
-  return leadingUpTo(sorted, mass)
-    .map((index) => order[index] ?? 0)
+  const farthest = distance(order[leadingUpTo(sorted, mass).length - 1] ?? 0);
+  return order
+    .filter((place, rank) => rank < atLeast || distance(place) <= farthest)
     .sort((a, b) => a - b);
 }
 

@@ -12,17 +12,10 @@ import { z } from "zod";
 import { RuntimeError } from "../../errors.ts";
 import type { JsonValue, LoadOptions, ModelDescription } from "../../inference.ts";
 import { nearestWord } from "../../nearest-word.ts";
+import { TASK_OF_MODE, type Mode } from "../../torchserve-modes.ts";
 import { readJson, type ModelFolder } from "./folder.ts";
 
-/** The handler's four modes and the tasks that they are. */
-export const TASK_OF_MODE = {
-  sequence_classification: "text-classification",
-  token_classification: "token-classification",
-  question_answering: "question-answering",
-  text_generation: "text-generation",
-} as const;
-
-export type Mode = keyof typeof TASK_OF_MODE;
+export { TASK_OF_MODE };
 
 const MODES = Object.keys(TASK_OF_MODE) as [Mode, ...Mode[]]; // the keys of the table above
 

@@ -44,7 +44,10 @@ export interface TracedEncoding extends Encoding {
 /** Finds the places of tokens for one tokenizer. */
 export type Tracer = (text: string, pair?: string) => TracedEncoding;
 
-/** @param wantsTypes Whether the model reads token types. */
+/**
+ * @param tokenizer A mended one (`mend-tokenizer.ts`).
+ * @param wantsTypes Whether the model reads token types.
+ */
 export function createTracer(tokenizer: PreTrainedTokenizer, wantsTypes: boolean): Tracer {
   const parts = partsOf(tokenizer);
   const configs = {
@@ -122,12 +125,18 @@ function placeText(text: string, parts: Parts, configs: Configs): PlacedToken[] 
     numberWord,
   };
 
+  function placeAdded(piece: Piece): PlacedToken {
+    const { text, swallowed } = piece;
+    const written = swallowed.before.text + text.text + swallowed.after.text;
+    return { token: text.text, written, ...spanOf(piece), word: numberWord() };
+  }
+
   function placeSection(section: AlignedText, index: number): PlacedToken[] {
     const clean = normalizer
       ? normalizeAligned(applyOptions(section, parts), normalizer, configs.normalizer)
       : applyOptions(section, parts);
     return splitOffAdded(clean, parts.splitter_normalized, parts).flatMap((piece) => {
-      if (piece.isAdded) return [{ token: piece.text.text, ...spanOf(piece), word: numberWord() }];
+      if (piece.isAdded) return [placeAdded(piece)];
       const options = { section_index: index };
       const split = preTokenizer
         ? splitAligned(piece.text, preTokenizer, configs.preTokenizer, options)
@@ -137,9 +146,7 @@ function placeText(text: string, parts: Parts, configs: Configs): PlacedToken[] 
   }
 
   return splitOffAdded(alignedTo(text), parts.splitter_unnormalized, parts).flatMap((piece) =>
-    piece.isAdded
-      ? [{ token: piece.text.text, ...spanOf(piece), word: numberWord() }]
-      : placeSection(piece.text, piece.index),
+    piece.isAdded ? [placeAdded(piece)] : placeSection(piece.text, piece.index),
   );
 }
 

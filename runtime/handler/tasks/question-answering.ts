@@ -26,6 +26,7 @@ import { AutoModelForQuestionAnswering, type PreTrainedTokenizer } from "@huggin
 import { z } from "zod";
 
 import type { InferenceRequest } from "../../inference.ts";
+import { explainQuestionAnswering } from "../explain/question-answering.ts";
 import { loadEncoder, rowOf, type Encoder } from "../model/encoder.ts";
 import { createTracer, type TracedEncoding } from "../model/token-offsets.ts";
 import { bestAnswers, type Answer, type Window } from "./answers.ts";
@@ -121,9 +122,10 @@ interface State {
 function openQuestionAnswering(
   encoder: Encoder,
   outputs: readonly [starts: string, ends: string],
-  { settings }: TaskModel,
+  model: TaskModel,
 ): OpenTask<WindowItem, Logits, State> {
   const { tokenizer } = encoder;
+  const { settings } = model;
   const trace = createTracer(tokenizer, encoder.inputs.has("token_type_ids"));
   const beginningId = beginningIdOf(tokenizer);
   // Models that are padded on the left were trained with the context first.
@@ -146,25 +148,42 @@ function openQuestionAnswering(
     });
   }
 
+  /** The questions of a request, and whether its answer is the one question's own. */
+  function read(
+    request: InferenceRequest,
+    parameters: QuestionAnsweringParameters,
+    warn: TaskContext["warn"],
+  ) {
+    const questions = readQuestions(request).map((question) => ({
+      ...question,
+      windows: toWindows(question, parameters, warn),
+    }));
+    // Python answers a list of one like the question alone; a part of a longer list stays a list.
+    return { questions, isAlone: questions.length === 1 && request.part === undefined };
+  }
+
   return {
     notes: [],
+    explaining: explainQuestionAnswering({
+      encoder,
+      outputs,
+      model,
+      predicting: QuestionAnsweringParameters,
+      contextText,
+      beginningId,
+      read,
+    }),
 
     preprocess(request, { warn }) {
-      const questions = readQuestions(request);
       const parameters = readParameters(QuestionAnsweringParameters, request.data["parameters"], {
         action: ACTION,
         warn,
       });
-      const read = questions.map((question) => ({
-        context: question.context,
-        windows: toWindows(question, parameters, warn),
-      }));
-      const items = read.flatMap(({ windows }) =>
+      const { questions, isAlone } = read(request, parameters, warn);
+      const items = questions.flatMap(({ windows }) =>
         windows.map((encoding): WindowItem => ({ tokens: encoding.inputIds.length, encoding })),
       );
-      // Python answers a list of one like the question alone; a part of a longer list stays a list.
-      const isAlone = questions.length === 1 && request.part === undefined;
-      return { items, state: { isAlone, parameters, questions: read } };
+      return { items, state: { isAlone, parameters, questions } };
     },
 
     async inference(items) {

@@ -72,6 +72,16 @@ export interface OpenTask<I extends Item = Item, R = unknown, S = unknown> {
    */
   postprocess(state: S, results: readonly R[]): Answer | Promise<Answer>;
   dispose(): Promise<void>;
+  /** The same task once more, answering with explanations; absent where the task has none. Disposed of by itself. */
+  readonly explaining?: ExplainingTask;
+}
+
+/** A task whose items are explanations. Its answer to a list of inputs is the list of its elements' explanations. */
+export interface ExplainingTask extends OpenTask {
+  /** Every parameter that it knows; those of predictions that say what is read are among them. */
+  readonly parameters: ReadonlySet<string>;
+  /** Those that predictions do not know. */
+  readonly ownParameters: ReadonlySet<string>;
 }
 
 /** What a task answers: JSON, or a file with its media type. */

@@ -18,6 +18,7 @@
 import { AutoModelForSequenceClassification } from "@huggingface/transformers";
 import { z } from "zod";
 
+import { explainTextClassification } from "../explain/text-classification.ts";
 import type { ModelConfig } from "../model/folder.ts";
 import { loadEncoder, rowOf, type Encoder } from "../model/encoder.ts";
 import type { Encoding } from "../model/truncation.ts";
@@ -72,7 +73,19 @@ export const textClassification: Task = {
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForSequenceClassification);
     const logits = findOutput(encoder, model, "text-classification", ["logits"], 2);
-    return openTextClassification(encoder, logits, model.folder.config);
+    return {
+      ...openTextClassification(encoder, logits, model.folder.config),
+      explaining: explainTextClassification({
+        encoder,
+        output: logits,
+        model,
+        predicting: TextClassificationParameters,
+        readTexts: (request) =>
+          [readInputs(TextClassificationInputs, request, "explain the prediction")]
+            .flat()
+            .map(toPair),
+      }),
+    };
   },
 };
 
@@ -112,9 +125,9 @@ function openTextClassification(
       });
       const isList = Array.isArray(inputs);
       const items = (isList ? inputs : [inputs]).map((input, index): TextItem => {
-        const { text, text_pair } = typeof input === "string" ? { text: input } : input;
+        const { text, pair } = toPair(input);
         const encoding = encoder.encode(text, {
-          pair: text_pair ?? undefined,
+          pair,
           truncation: parameters.truncation ?? "longest_first",
           maxTokens: parameters.max_length,
           action: ACTION,
@@ -148,6 +161,11 @@ function openTextClassification(
 
     dispose: () => encoder.dispose(),
   };
+}
+
+function toPair(input: z.output<typeof One>): { text: string; pair?: string | undefined } {
+  if (typeof input === "string") return { text: input };
+  return { text: input.text, pair: input.text_pair ?? undefined };
 }
 
 function readAnswerOptions(parameters: TextClassificationParameters): Omit<State, "isList"> {

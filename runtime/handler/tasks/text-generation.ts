@@ -19,6 +19,7 @@
 import { z } from "zod";
 
 import type { InferenceRequest } from "../../inference.ts";
+import { explainTextGeneration } from "../explain/text-generation.ts";
 import type { Generated } from "../model/generation.ts";
 import { loadCausal, type GenerationItem, type Generator } from "../model/text-generator.ts";
 import {
@@ -70,7 +71,25 @@ export const textGeneration: Task = {
   example: { inputs: "Once upon a time", parameters: { max_new_tokens: 20 } },
   answersListsByElement: true,
   measure: "characters",
-  open: async (model) => openTextGeneration(await loadCausal(model), model.settings),
+  async open(model) {
+    const generator = await loadCausal(model);
+    return {
+      ...openTextGeneration(generator, model.settings),
+      explaining: explainTextGeneration({
+        generator,
+        model,
+        predicting: TextGenerationParameters,
+        readPrompt(text, index, request, { truncate, truncation }, context) {
+          const parameters = withUsualCut(
+            { truncate, truncation, max_new_tokens: 1 },
+            model.settings,
+          );
+          return readPrompt(text, index, request, parameters, generator, context);
+        },
+        nextTokens: (prompts, signal) => nextTokens(generator, prompts, signal),
+      }),
+    };
+  },
 };
 
 interface State {
@@ -189,6 +208,24 @@ function readPrompt(
     ACTION,
     `"${name}" is empty, wanted a text, as the model has no token to begin with`,
   );
+}
+
+/** The likeliest next token of each prompt; where a text ends there, the token that says so. */
+async function nextTokens(
+  generator: Generator,
+  prompts: readonly (readonly number[])[],
+  signal: AbortSignal,
+): Promise<number[]> {
+  const parameters = { max_new_tokens: 1, do_sample: false, num_beams: 1 };
+  const items = prompts.map((inputIds): GenerationItem => {
+    return {
+      tokens: inputIds.length,
+      inputIds,
+      settings: settingsFor(inputIds, parameters, generator),
+    };
+  });
+  const generated = await generator.generate(items, signal);
+  return generated.map(({ ids }, index) => ids[0] ?? items[index]?.settings.endIds[0] ?? 0);
 }
 
 function settingsFor(

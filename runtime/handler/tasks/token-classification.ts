@@ -31,6 +31,7 @@
 import { AutoModelForTokenClassification } from "@huggingface/transformers";
 import { z } from "zod";
 
+import { explainTokenClassification } from "../explain/token-classification.ts";
 import { loadEncoder, rowOf, type Encoder } from "../model/encoder.ts";
 import type { ModelConfig } from "../model/folder.ts";
 import { cutWindows, roomFor } from "../model/offsets/windows.ts";
@@ -124,7 +125,11 @@ export const tokenClassification: Task = {
   async open(model) {
     const encoder = await loadEncoder(model, AutoModelForTokenClassification);
     const output = findOutput(encoder, model, "token-classification", ["logits"], 3);
-    return openTokenClassification(encoder, output, model);
+    const predicting = TokenClassificationParameters;
+    return {
+      ...openTokenClassification(encoder, output, model),
+      explaining: explainTokenClassification({ encoder, output, model, predicting }),
+    };
   },
 };
 

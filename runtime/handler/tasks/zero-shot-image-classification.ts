@@ -43,7 +43,7 @@ export const ZeroShotImageClassificationParameters = z.object({
 const LABELS_READ_ANEW =
   "The graph's scores are no scaled similarity of its vectors: labels are read anew for each request";
 
-/** Of Python's pipeline: how long to wait for an URL, and what its tokenizer is told. */
+/** Of Python's pipeline: how long to wait for a URL, and what its tokenizer is told. */
 const IGNORED = [...IGNORED_IMAGE_PARAMETERS, "tokenizer_kwargs"];
 
 export const zeroShotImageClassification: Task = {

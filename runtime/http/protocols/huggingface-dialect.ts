@@ -5,7 +5,12 @@
  * must ask who is calling. Only the default handler's answers are reshaped; a custom handler's answer is its author's
  * business. To add a task: an entry in `SHAPES`.
  */
-import type { JsonValue, Media, ModelDescription } from "../../inference.ts";
+import {
+  wantsExplanation,
+  type JsonValue,
+  type Media,
+  type ModelDescription,
+} from "../../inference.ts";
 
 export type Dialect = "toolkit" | "hf-inference";
 export type DialectChoice = Dialect | "auto";
@@ -103,6 +108,8 @@ export function finishForDialect(
   model: ModelDescription,
   spoken: Spoken,
 ): JsonValue {
+  // With an explanation beside it a prediction has a shape that no client parses, and is left as it is documented.
+  if (wantsExplanation({ kind: "predict", data }) === "beside") return answer;
   return shapeOf(model, spoken)?.finish?.(answer, data, spoken.client) ?? answer;
 }
 

@@ -12,7 +12,8 @@ import type { InferenceRequest, JsonValue } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
 import { readBody } from "../body.ts";
-import { onlyMethods } from "../middleware.ts";
+import { setAnswerHeaders, withoutCredentials } from "../exchange.ts";
+import { onlyMethods, stickyKeyOf } from "../middleware.ts";
 import { renderJson, renderMedia, renderStream } from "../render.ts";
 import { respond, respondJson, setHeader } from "../respond.ts";
 import {
@@ -86,7 +87,7 @@ export function createHuggingFaceRoutes({
   for (const path of ["/", "/predict"]) {
     routes.post(path, (c) => predict(c, { dialect, maxBodyBytes }));
   }
-  for (const path of ["/health", "/health/ready", "/ping"]) {
+  for (const path of ["/health", "/health/ready"]) {
     routes.get(path, (c) => health(c));
     routes.all(path, onlyMethods("GET", "HEAD"));
   }
@@ -107,7 +108,9 @@ async function predict(
 ): Promise<Response> {
   // The body comes first: a refusal while the client still sends would reach it as a broken connection.
   const body = await readBody(c.req.raw, maxBodyBytes);
-  const { engine, description, model } = c.get("models").ready();
+  const { engine, description, model } = c
+    .get("models")
+    .ready(undefined, undefined, stickyKeyOf(c));
   const received = toRequestContent(body, c.req.queries(), description);
   const spoken = chooseDialect(dialect, c.req.header("user-agent"));
   const data = prepareForDialect(received.data, description, spoken);
@@ -118,11 +121,9 @@ async function predict(
     ...(received.media !== undefined && { media: received.media }),
     headers: withoutCredentials(c.req.header()),
   };
-  const { output, timings, warnings = [] } = await engine.submit(request, c.get("waitFor")(model.requestTimeoutMs));
-  setHeader(c, "x-queue-time", timings.queueMs.toFixed(1));
-  setHeader(c, "x-inference-time", timings.inferenceMs.toFixed(1));
-  setHeader(c, "x-total-time", (engine.now() - c.get("startedAtMs")).toFixed(1));
-  if (warnings.length > 0) setHeader(c, "warnings", toHeader(warnings));
+  const result = await engine.submit(request, c.get("waitFor")(model.requestTimeoutMs));
+  setAnswerHeaders(c, result, engine.now());
+  const { output } = result;
   if (dialect !== "toolkit" && description.handler === "default")
     setHeader(c, "vary", "user-agent");
   const accept = c.req.header("accept");
@@ -149,30 +150,11 @@ async function predict(
   }
 }
 
-/** More would not be read, and proxies refuse long headers. */
-const MOST_WARNINGS = 5;
-const LONGEST_WARNING = 200;
-
-/** Sentences as a header's value: visible ASCII, `; ` between them. */
-function toHeader(warnings: readonly string[]): string {
-  const shown = warnings
-    .slice(0, MOST_WARNINGS)
-    .map((text) => text.replace(/[^\x20-\x7e]/g, "?").slice(0, LONGEST_WARNING));
-  const rest = warnings.length - shown.length;
-  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join("; ");
-}
-
 /** What the last event of a broken stream says. */
 function toStreamError(error: unknown, log: Log): JsonValue {
   if (isRuntimeError(error)) return toErrorBody(error);
   log.error("A stream broke", { error });
   return toErrorBody(new RuntimeError("INTERNAL", "Cannot finish the stream"));
-}
-
-const CREDENTIALS = new Set(["authorization", "proxy-authorization", "cookie"]);
-
-function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !CREDENTIALS.has(name)));
 }
 
 /** 200 when requests are answered, else 503; the state in the body either way. */

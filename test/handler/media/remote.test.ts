@@ -4,11 +4,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { RuntimeError } from "../../../runtime/errors.ts";
-import {
-  fetchRemote,
-  isPublic,
-  type RemoteOptions,
-} from "../../../runtime/handler/media/remote.ts";
+import { isPublic } from "../../../runtime/guarded-request.ts";
+import { fetchRemote, type RemoteOptions } from "../../../runtime/handler/media/remote.ts";
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -93,7 +90,7 @@ test("a name is looked up once: the address that was checked is the one that is 
 
 test("a host that is not named is not asked", async () => {
   await using server = await startServer(sendPng);
-  const wanted = /^Cannot classify the image: "inputs" is an URL of a host from which this server/;
+  const wanted = /^Cannot classify the image: "inputs" is a URL of a host from which this server/;
   assert.match(
     await refusal(`http://127.0.0.1:${server.port}/`, ["http://localhost:9", "a.org"]),
     wanted,
@@ -108,7 +105,7 @@ test("a wildcard does not reach a private address, a full name does", async () =
     const resolve = async () => [{ address, family: address.includes(":") ? 6 : 4 }];
     assert.match(
       await refusal(url, [`http://*.test:${server.port}`], { resolve }),
-      /"inputs" is an URL of a private address/,
+      /"inputs" is a URL of a private address/,
     );
   }
   assert.equal(server.requests.length, 0);
@@ -130,8 +127,8 @@ test("a redirect is followed to a named host and to no other", async () => {
   });
   const host = `http://127.0.0.1:${server.port}`;
   assert.equal((await get(`${host}/relative`, [host])).contentType, "image/png");
-  assert.match(await refusal(`${host}/elsewhere`, [host]), /leads to an URL of a host from which/);
-  assert.match(await refusal(`${host}/file`, [host]), /leads to an URL of a host from which/);
+  assert.match(await refusal(`${host}/elsewhere`, [host]), /leads to a URL of a host from which/);
+  assert.match(await refusal(`${host}/file`, [host]), /leads to a URL of a host from which/);
   assert.match(await refusal(`${host}/broken`, [host]), /leads to no valid URL$/);
   assert.match(await refusal(`${host}/loop`, [host]), /more than 5 times$/);
   assert.equal(other.requests.length, 0);
@@ -139,7 +136,7 @@ test("a redirect is followed to a named host and to no other", async () => {
   assert.equal((await get(`${host}/elsewhere`, both)).contentType, "image/png");
 });
 
-test("an URL with credentials is refused", async () => {
+test("a URL with credentials is refused", async () => {
   await using server = await startServer(sendPng);
   const sentence = await refusal(`http://me:secret@127.0.0.1:${server.port}/`, [
     `http://127.0.0.1:${server.port}`,

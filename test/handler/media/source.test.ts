@@ -32,10 +32,10 @@ async function refusal(value: unknown, more: Partial<SourceOptions> = {}): Promi
   return error.message;
 }
 
-test("an URL is refused unless its host is allowed, a path always", async () => {
+test("a URL is refused unless its host is allowed, a path always", async () => {
   assert.equal(
     await refusal("https://example.com/a.png"),
-    'Cannot classify the image: "inputs[2]" is an URL, which this server does not fetch',
+    'Cannot classify the image: "inputs[2]" is a URL, which this server does not fetch',
   );
   const urlHosts = ["*.example.com"];
   assert.match(await refusal("HTTPS://example.org/a.png", { urlHosts }), /--allow-url-inputs/);

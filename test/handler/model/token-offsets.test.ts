@@ -107,7 +107,7 @@ const PLACES: readonly (readonly [name: Name, text: string, places: readonly str
   ["roberta", "Hello world", ["Hello 0-5", "Ġworld 6-11"]],
   ["roberta", "é👍!", ["Ã© 0-1", "ðŁĳį 1-2", "! 2-3"]],
   ["roberta", "Hello  world", ["Hello 0-5", "Ġ 6-6", "Ġworld 7-12"]],
-  ["roberta", "Hello <mask>!", ["Hello 0-5", "<mask> 5-12", "! 12-13"]],
+  ["roberta", "Hello <mask>!", ["Hello 0-5", "<mask> 6-12", "! 12-13"]],
   ["robertaWithSpace", "Hello world", ["ĠHello 0-5", "Ġworld 6-11"]],
   ["robertaWithSpace", "  ", ["ĠĠ 2-2"]],
   ["robertaUntrimmed", "Hello world", ["Hello 0-5", "Ġworld 5-11"]],

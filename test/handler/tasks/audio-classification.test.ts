@@ -180,7 +180,7 @@ const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: str
     { inputs: "/etc/passwd" },
     `"inputs" is not a sound, wanted WAV, MP3, FLAC, Ogg with Vorbis, Opus or FLAC, or WebM with Opus`,
   ],
-  [{ inputs: "http://127.0.0.1/a.wav" }, `"inputs" is an URL, which this server does not fetch`],
+  [{ inputs: "http://127.0.0.1/a.wav" }, `"inputs" is a URL, which this server does not fetch`],
   [
     { inputs: [first, 5] },
     `"inputs[1]" is a number, wanted a sound in base64, or {"raw", "sampling_rate"}`,

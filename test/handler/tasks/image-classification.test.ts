@@ -176,7 +176,7 @@ const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: str
   [{ inputs: [first, {}] }, `"inputs[1]" is not a string, wanted an image in base64`],
   [{ inputs: "/etc/passwd" }, `"inputs" is not an image that can be decoded`],
   [{ inputs: "../photo.png" }, `"inputs" is not base64, wanted an image in base64`],
-  [{ inputs: "https://example.com/a.png" }, `"inputs" is an URL, which this server does not fetch`],
+  [{ inputs: "https://example.com/a.png" }, `"inputs" is a URL, which this server does not fetch`],
   [{ inputs: "aGVsbG8=" }, `"inputs" is not an image that can be decoded`],
   [{ inputs: first, parameters: { top_k: 0 } }, `"top_k" is 0, ${WANTED_TOP_K}`],
   [{ inputs: first, parameters: { top_k: "all" } }, `"top_k" is "all", ${WANTED_TOP_K}`],

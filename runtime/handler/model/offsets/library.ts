@@ -10,7 +10,10 @@ export interface Normalizer {
   normalize(text: string): string;
   readonly normalizers?: readonly (Normalizer | null)[];
   /** A `Replace`'s. */
-  readonly pattern?: RegExp | null;
+  pattern?: RegExp | null;
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** `BertNormalizer`'s. */
+  tokenize_chinese_chars?(text: string): string;
 }
 
 /** Splits a text into words, and may change them; a sequence has `tokenizers`. */
@@ -18,7 +21,7 @@ export interface PreTokenizer {
   pre_tokenize_text(text: string, options: SplitOptions): string[];
   readonly tokenizers?: readonly (PreTokenizer | null)[];
   /** What `ByteLevel` and `Split` look for. */
-  readonly pattern?: RegExp | null;
+  pattern?: RegExp | null;
 }
 
 export interface SplitOptions {
@@ -28,18 +31,31 @@ export interface SplitOptions {
 
 /** Makes tokens of words. */
 export interface VocabularyModel {
-  /** The tokens of all words, before unknown ones are fused. */
+  /** The tokens of all words, before unknown ones are fused … */
   encode(words: readonly string[]): string[];
+  /** … and after. */
+  _call(words: readonly string[]): string[];
   readonly tokens_to_ids: ReadonlyMap<string, number>;
-  readonly unk_token_id?: number | undefined;
+  unk_token_id?: number | undefined;
   readonly unk_token?: string | null | undefined;
   readonly fuse_unk: boolean;
+  readonly config?: unknown;
   /** A word's parts before the vocabulary is asked; only byte-pair encoding has it. */
   bpe?(word: string): string[];
   readonly ignore_merges?: boolean;
   readonly byte_fallback?: boolean;
   readonly end_of_word_suffix?: string | null | undefined;
   readonly continuing_subword_suffix?: string | null;
+}
+
+/** Adds the special tokens; it only joins lists, whatever they hold. */
+export interface PostProcessor {
+  post_process<T>(
+    tokens: readonly T[],
+    pair: readonly T[] | null,
+    addSpecial: boolean,
+  ): { tokens: (T | string)[]; tokens_pair?: readonly T[] | null; token_type_ids?: number[] };
+  readonly config?: unknown;
 }
 
 /** Finds added tokens: the parts of the text in order, nothing lost. */
@@ -61,14 +77,7 @@ export interface Parts {
   readonly normalizer: Normalizer | null;
   readonly pre_tokenizer: PreTokenizer | null;
   readonly model: VocabularyModel;
-  /** Adds the special tokens; it only joins lists, whatever they hold. */
-  readonly post_processor: {
-    post_process<T>(
-      tokens: readonly T[],
-      pair: readonly T[] | null,
-      addSpecial: boolean,
-    ): { tokens: (T | string)[]; tokens_pair?: T[] | null };
-  } | null;
+  readonly post_processor: PostProcessor | null;
   readonly splitter_unnormalized: Splitter;
   readonly splitter_normalized: Splitter;
   readonly added_tokens_map: ReadonlyMap<string, AddedToken>;
@@ -92,7 +101,10 @@ const PartConfig = z.object({
   /** What a `Replace` writes. */
   content: z.string().nullish(),
   prepend: z.string().nullish(),
+  /** What a `Precompiled` maps, in base64. */
+  precompiled_charsmap: z.string().nullish(),
   strip_left: z.boolean().nullish(),
+  strip_right: z.boolean().nullish(),
   /** How `Metaspace` writes a space, … */
   replacement: z.string().nullish(),
   str_rep: z.string().nullish(),
@@ -104,6 +116,8 @@ const PartConfig = z.object({
   use_regex: z.boolean().nullish(),
   trim_offsets: z.boolean().nullish(),
   continuing_subword_prefix: z.string().nullish(),
+  individual_digits: z.boolean().nullish(),
+  unk_token: z.string().nullish(),
 });
 
 /** One part's configuration; empty where there is none. */

@@ -2,8 +2,8 @@
  * Normalizers, with the place of every character kept.
  *
  * The text is always what the library makes of it; here it is found out which character became which. Most normalizers
- * treat every character alone, so each is asked about each character; what composes (`NFC`, `NFKC`, SentencePiece's map) is
- * taken apart and put together again by code points.
+ * treat every character alone, so each is asked about each character; what composes (`NFC`, `NFKC`) is taken apart and put
+ * together again by code points; SentencePiece's map says itself what it changed.
  */
 import {
   alignRoughly,
@@ -15,7 +15,9 @@ import {
   withText,
   type AlignedText,
 } from "./aligned-text.ts";
+import { charsmapOf } from "../mend-tokenizer.ts";
 import { partConfig, type Normalizer, type PartConfig } from "./library.ts";
+import { strippedSpan } from "./strip.ts";
 
 /** Runs `normalizer` over the text. */
 export function normalizeAligned(
@@ -65,9 +67,13 @@ function align(
     case "Prepend":
       return prepend(source, config.prepend ?? "");
     case "Strip": {
-      const stripped = normalizer.normalize(source.text);
-      const from = config.strip_left ? source.text.length - source.text.trimStart().length : 0;
-      return sliceAligned(source, from, from + stripped.length);
+      const { start, end } = strippedSpan(source.text, config);
+      return sliceAligned(source, start, end);
+    }
+    case "Precompiled": {
+      const mapped = charsmapOf(normalizer)?.map(source.text);
+      if (mapped !== undefined) return applyChanges(source, mapped.text, mapped.changes, 0);
+      return alignCharacters(source, (text) => normalizer.normalize(text));
     }
     default:
       return alignCharacters(source, (text) => normalizer.normalize(text));

@@ -28,7 +28,7 @@ export function trimSpaces(
 }
 
 function trim(placed: PlacedToken, index: number, addsSpace: boolean): PlacedToken {
-  const { token } = placed;
+  const token = placed.written ?? placed.token;
   let leading = countSpaces(token);
   const trailing = countSpaces(Array.from(token).toReversed());
   if (leading === 0 && trailing === 0) return placed;

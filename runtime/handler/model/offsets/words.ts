@@ -8,6 +8,8 @@ import type { VocabularyModel } from "./library.ts";
 export interface PlacedToken {
   /** As the library names it: with its prefix or suffix, or, for an unknown part, that part itself. */
   readonly token: string;
+  /** What Python has in its place, where that is more: white space that an added token swallowed is part of it. */
+  readonly written?: string;
   /** Code points of the original. */
   readonly start: number;
   readonly end: number;
@@ -38,16 +40,16 @@ export function placeTokens(
   words: readonly AlignedText[],
   { model, prefix, mark, numberWord }: WordRules,
 ): PlacedToken[] {
-  const tokens = words.flatMap((word) => {
+  return words.flatMap((word) => {
     let number = numberWord();
     let counted = 1;
-    return splitWord(word.text, model, prefix).map(({ token, from, to }): PlacedToken => {
+    const tokens = splitWord(word.text, model, prefix).map(({ token, from, to }): PlacedToken => {
       for (; counted <= from; counted++)
         if (mark !== undefined && word.text.startsWith(mark, counted)) number = numberWord();
       return { token, ...originalSpan(word, from, to), word: number };
     });
+    return model.fuse_unk ? fuseUnknown(tokens, model) : tokens;
   });
-  return model.fuse_unk ? fuseUnknown(tokens, model) : tokens;
 }
 
 function splitWord(word: string, model: VocabularyModel, prefix: string | undefined): Part[] {
@@ -99,7 +101,7 @@ function tokensOfSymbol(
   return unknown === undefined ? [] : [unknown];
 }
 
-/** Unknown tokens that follow each other become one, as the library does it: across words, too. */
+/** Unknown tokens of a word that follow each other become one. */
 function fuseUnknown(tokens: readonly PlacedToken[], model: VocabularyModel): PlacedToken[] {
   const { tokens_to_ids: vocabulary, unk_token_id: unknown } = model;
   const isUnknown = (token: string): boolean => (vocabulary.get(token) ?? unknown) === unknown;
