@@ -22,6 +22,8 @@ import { VERSION } from "./version.ts";
 interface Command {
   readonly usage: string;
   readonly meaning: string;
+  /** Whether `--version` is one of its own flags. */
+  readonly hasVersionFlag?: boolean;
   /** @returns The exit code. */
   readonly run: (surroundings: Surroundings) => Promise<number>;
 }
@@ -42,6 +44,27 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     meaning: "Run a handler on one payload with no server and print the answer",
     run: async (surroundings) => (await import("./harness.ts")).runHarness(surroundings),
   },
+  start: {
+    usage: "hubserve start [--foreground] [--model-store <folder>] [--models <list>] […]",
+    meaning: "Serve in the background, with torchserve's command line or this one's",
+    run: startCommand,
+  },
+  stop: {
+    usage: "hubserve stop",
+    meaning: "End what was started so, and wait until it is gone",
+    run: async (surroundings) => (await import("./start.ts")).stop(surroundings),
+  },
+  config: {
+    usage: "hubserve config [options] [--json]",
+    meaning: "Print each option's value, and where it came from",
+    run: async (surroundings) => (await import("./show-config.ts")).showConfig(surroundings),
+  },
+  archive: {
+    usage: "hubserve archive --model-name <name> --version <version> [--extra-files <list>] […]",
+    meaning: "Make a model archive (.mar, .tar.gz), with the flags of torch-model-archiver",
+    hasVersionFlag: true,
+    run: async (surroundings) => (await import("./archive.ts")).runArchive(surroundings),
+  },
 };
 
 async function main(surroundings: Surroundings): Promise<number> {
@@ -50,12 +73,14 @@ async function main(surroundings: Surroundings): Promise<number> {
     printResult(helpText());
     return 0;
   }
-  if (args.includes("--version") || args.includes("-v")) {
+  const word = args[0]?.replace(/^--(?=(?:start|stop)$)/, "") ?? ""; // as torchserve writes it
+  const named = Object.hasOwn(COMMANDS, word) ? word : undefined;
+  const command = COMMANDS[named ?? "serve"];
+  const asksForVersion = args.includes("--version") || args.includes("-v");
+  if (asksForVersion && command?.hasVersionFlag !== true) {
     printResult(VERSION);
     return 0;
   }
-  const named = Object.hasOwn(COMMANDS, args[0] ?? "") ? args[0] : undefined;
-  const command = COMMANDS[named ?? "serve"];
   return (
     (await command?.run(
       named === undefined ? surroundings : { ...surroundings, args: args.slice(1) },
@@ -71,6 +96,7 @@ async function serveCommand(surroundings: Surroundings): Promise<number> {
     secrets: config.token === undefined ? [] : [config.token],
   });
   assertOneReference(config, log);
+  for (const warning of config.configFile?.warnings ?? []) log.warn(warning);
   const { serve } = await import("./serve.ts");
 
   // From here on a signal ends the start-up; once the server runs it drains it.
@@ -95,6 +121,14 @@ async function serveCommand(surroundings: Surroundings): Promise<number> {
   ]).catch((error: unknown) => error);
   if (ended === "stopped" || signals > 0) return 0;
   throw ended;
+}
+
+async function startCommand(surroundings: Surroundings): Promise<number> {
+  const { checkStart, planStart, startInBackground, writePid } = await import("./start.ts");
+  const plan = planStart(surroundings.args);
+  if (!plan.isForeground) return startInBackground(surroundings, plan);
+  using _pid = writePid(checkStart(surroundings, plan.args), process.pid);
+  return await serveCommand({ ...surroundings, args: plan.args });
 }
 
 /** `hubserve srve` would otherwise be taken for a folder: say what was meant. */

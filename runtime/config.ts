@@ -1,11 +1,12 @@
 /**
- * The one door for configuration: flags over environment over the repository's file over defaults, checked, frozen.
+ * The one door for configuration: flags over environment over files over defaults, checked, frozen. Of the files the
+ * repository's own (`withFileSettings`) goes over the server's (`torchserve-config.ts`).
  *
  * Every value knows where it came from, so that a message can say which flag or variable to mend.
  */
 import { readFileSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RuntimeError } from "./errors.ts";
@@ -18,6 +19,7 @@ import {
   type OptionRow,
   type OptionValues,
 } from "./options.ts";
+import { readConfigFile, type ConfigFile } from "./torchserve-config.ts";
 
 /** A program's surroundings, read once by its main. */
 export interface Surroundings {
@@ -36,6 +38,8 @@ export type Config = Omit<OptionValues, "hubCache" | "cache"> & {
   readonly cache: string;
   /** Where each value came from: `"--port"`, `"PORT"`, `"model-config.yaml"`, `"default"`. */
   readonly origins: Readonly<Record<OptionName, string>>;
+  /** TorchServe's `config.properties`, or a snapshot, where there is one. */
+  readonly configFile: ConfigFile | undefined;
   /** The environment, for the programs that are started. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
@@ -75,8 +79,9 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
   const { flags, words } = parseFlags(args);
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
+  const configFile = findConfigFile(flags, words[0], { env, cwd });
   for (const name of OPTION_NAMES) {
-    const { value, origin } = readOption(OPTIONS[name], flags.get(name), env);
+    const { value, origin } = readOption(OPTIONS[name], flags.get(name), env, configFile, name);
     values[name] = value;
     origins[name] = origin;
   }
@@ -95,6 +100,7 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
     reference: words[0],
     words: words.slice(1),
     origins: Object.freeze(origins) as Config["origins"], // every name was set in the loop above
+    configFile,
     env,
     cwd,
   });
@@ -114,10 +120,10 @@ export function withFileSettings(config: Config, { file, settings }: FileSetting
   const origins: Record<string, string> = {};
   for (const name of OPTION_NAMES) {
     const value = settings[name];
-    if (value === undefined || config.origins[name] !== "default") continue;
+    if (value === undefined || !yieldsToFile(config, name)) continue;
     // `--workers` says both bounds.
     const isBound = name === "minWorkers" || name === "maxWorkers";
-    if (isBound && config.origins.workers !== "default") continue;
+    if (isBound && !yieldsToFile(config, "workers")) continue;
     values[name] = value;
     origins[name] = file;
   }
@@ -129,6 +135,13 @@ export function withFileSettings(config: Config, { file, settings }: FileSetting
       merged.origins[conflict.least] === file ? merged[conflict.most] : merged[conflict.least],
   };
   return Object.freeze({ ...merged, ...bounds, origins: Object.freeze(merged.origins) });
+}
+
+/** What the server's own file says is for all models; what a model's file says of itself goes over it. */
+function yieldsToFile({ origins, configFile }: Config, name: OptionName): boolean {
+  const value = configFile?.values.get(name);
+  const isFromFile = value?.isFromVariable === false && value.origin === origins[name];
+  return origins[name] === "default" || isFromFile;
 }
 
 /** The options as a table for the help or, with `markdown`, for the README. */
@@ -212,10 +225,30 @@ function unknownFlag(rawName: string, known: readonly string[]): RuntimeError {
   );
 }
 
+/** The server's own file; snapshots are of what a model store serves, so nobody who names a model wants one. */
+function findConfigFile(
+  flags: ReadonlyMap<OptionName, readonly string[]>,
+  reference: string | undefined,
+  { env, cwd }: Pick<Surroundings, "env" | "cwd">,
+): ConfigFile | undefined {
+  const read = <Name extends OptionName>(name: Name): OptionValues[Name] =>
+    // Proof of the cast: readOption returns what the row's own parse made.
+    readOption(OPTIONS[name], flags.get(name), env).value as OptionValues[Name];
+  const hasSnapshots = reference === undefined && !read("noConfigSnapshots");
+  return readConfigFile({
+    named: read("tsConfig"),
+    snapshots: hasSnapshots ? resolve(cwd, read("snapshots")) : undefined,
+    cwd,
+    env,
+  });
+}
+
 function readOption(
   row: OptionRow,
   flagged: readonly string[] | undefined,
   env: Surroundings["env"],
+  file?: ConfigFile,
+  name?: OptionName,
 ): { value: unknown; origin: string } {
   if (flagged !== undefined) {
     const origin = `--${row.flag}`;
@@ -228,6 +261,9 @@ function readOption(
     if (text === undefined || text === "") continue;
     return { value: parseValue(row, text, variable), origin: variable };
   }
+  const filed = name === undefined ? undefined : file?.values.get(name);
+  if (filed !== undefined)
+    return { value: parseValue(row, filed.text, filed.origin), origin: filed.origin };
   return { value: row.default, origin: "default" };
 }
 

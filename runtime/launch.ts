@@ -5,13 +5,20 @@
  * versions, and change how many workers they have. What runs is finished before a worker goes.
  */
 import { totalmem } from "node:os";
+import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { describeOptions, withFileSettings, type Config } from "./config.ts";
 import { readMemoryLimit } from "./engine/cgroup.ts";
 import { availableCpus, readSystemFile } from "./engine/cpu.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
-import type { LaunchedModel, Launcher, LaunchSettings } from "./engine/launcher.ts";
+import type {
+  LaunchedModel,
+  LaunchedSettings,
+  Launcher,
+  LaunchRequest,
+  LaunchSettings,
+} from "./engine/launcher.ts";
 import type { Model, ModelEntry, Models } from "./engine/models.ts";
 import { startWorkerProcess } from "./engine/process.ts";
 import { chooseWorkers, type WorkerPlan } from "./engine/worker-count.ts";
@@ -21,6 +28,7 @@ import type { LoadOptions, ModelDescription } from "./inference.ts";
 import type { Log } from "./observe/log.ts";
 import type { Metrics, ModelMetrics } from "./observe/metrics.ts";
 import type { Progress } from "./observe/progress.ts";
+import { findStored } from "./repository/model-store.ts";
 import {
   chooseReference,
   nameOf,
@@ -43,7 +51,7 @@ const LOOK_EVERY_MS = 20;
 export function createLauncher(options: LauncherOptions): Launcher {
   const { config, models, log } = options;
   const launched = new Map<Model, LaunchedModel & Held>();
-  let isStarting = true;
+  const ending = new AbortController();
 
   function find(name?: string, version?: string): LaunchedModel & Held {
     const model = models.find(name, version);
@@ -53,18 +61,23 @@ export function createLauncher(options: LauncherOptions): Launcher {
   }
 
   return {
+    locate: (source) =>
+      findStored(source, {
+        modelStore: config.modelStore && resolve(config.cwd, config.modelStore),
+        allowedUrls: config.allowedUrls,
+        cache: config.cache,
+        signal: ending.signal,
+        log,
+      }),
     launch(request) {
-      const settings = { ...config, ...withOrigins(config, request.settings) };
+      const settings = settingsOf(config, request.settings);
       const reference = chooseReference(settings);
-      const origin = settings.reference ?? nameOf(reference);
       const entry = models.register(request.name ?? nameOf(reference), {
-        origin,
+        origin: request.origin ?? settings.reference ?? nameOf(reference),
         ...(request.version !== undefined && { version: request.version }),
       });
-      const model = bringUp(entry, settings, request.isLazy === true, options);
-      const held = { ...model, entry, isFromStart: isStarting };
+      const held = bringUp(entry, settings, request, options);
       launched.set(entry, held);
-      queueMicrotask(() => (isStarting = false));
       return held;
     },
     find,
@@ -73,12 +86,14 @@ export function createLauncher(options: LauncherOptions): Launcher {
       models.remove(name, version);
       launched.delete(held.entry);
       await held.end();
+      await held.onRemoved();
       log.info(`Removed version ${held.entry.version} of the model ${name}`);
     },
     closeGate() {
       for (const { engine } of launched.values()) engine()?.closeGate();
     },
     async close() {
+      ending.abort();
       await Promise.all([...launched.values()].map(async (model) => model.close()));
     },
   };
@@ -91,28 +106,58 @@ interface Held {
   readonly end: () => Promise<void>;
   /** Ends the workers at once. */
   readonly close: () => Promise<void>;
+  readonly onRemoved: () => Promise<void>;
 }
 
-/** A launch's own settings are as strong as flags: no file takes their place. */
-function withOrigins(config: Config, settings: LaunchSettings = {}): Partial<Config> {
+/**
+ * A launch's own settings are as strong as flags: no file takes their place. Where a launch names its model, what the
+ * command line says of its one model does not hold for it.
+ */
+function settingsOf(config: Config, settings: LaunchSettings = {}): Config {
   const given = Object.fromEntries(
     Object.entries(settings).filter(([, value]) => value !== undefined),
   );
   const origins = Object.fromEntries(Object.keys(given).map((name) => [name, "the launch"]));
-  return { ...given, origins: { ...config.origins, ...origins } };
+  const base =
+    settings.reference === undefined
+      ? config
+      : { ...config, task: undefined, revision: undefined, include: [], exclude: [] };
+  return { ...base, ...given, origins: { ...config.origins, ...origins } };
+}
+
+/** How many workers a model has, where somebody has said so. */
+interface Bounds {
+  readonly minWorkers?: number;
+  readonly maxWorkers?: number;
+}
+
+/** A repository that can be loaded, and the configuration with its own file laid under. */
+interface Material {
+  readonly repository: PreparedRepository;
+  readonly settled: Config;
 }
 
 function bringUp(
   entry: ModelEntry,
   config: Config,
-  isLazy: boolean,
+  {
+    isLazy = false,
+    isFromStart = true,
+    onRemoved = () => Promise.resolve(),
+  }: Pick<LaunchRequest, "isLazy" | "isFromStart" | "onRemoved">,
   { metrics, log, drawDownload }: LauncherOptions,
-): Held & Pick<LaunchedModel, "ready" | "scale"> {
+): LaunchedModel & Held {
   const ending = new AbortController();
   const { signal } = ending;
+  const ended = new Promise<never>((_resolve, reject) => {
+    const text = `Cannot load the model "${entry.name}": it was removed, or the server ends`;
+    signal.addEventListener("abort", () => reject(new RuntimeError("CANCELLED", text)));
+  });
+  ended.catch(() => undefined); // a model that is removed once it runs has nobody waiting
   let engine: Engine | undefined;
+  let settledConfig = config;
 
-  async function prepare(): Promise<{ repository: PreparedRepository; settled: Config }> {
+  async function prepare(): Promise<Material> {
     const repository = await prepareRepository({
       settings: config,
       signal,
@@ -121,83 +166,107 @@ function bringUp(
       drawDownload,
     });
     signal.throwIfAborted();
-    const settled =
+    settledConfig =
       repository.modelConfig === undefined
         ? config
         : withFileSettings(config, repository.modelConfig);
-    return { repository, settled };
+    return { repository, settled: settledConfig };
   }
 
-  /** @param bounds Workers, where somebody has said how many. */
-  async function load(
-    { repository, settled }: { repository: PreparedRepository; settled: Config },
-    bounds: { minWorkers?: number; maxWorkers?: number } = {},
-  ): Promise<void> {
+  /** One that cannot be started leaves no engine behind. */
+  async function load({ repository, settled }: Material, bounds: Bounds = {}): Promise<void> {
     const plan = planWorkers({ ...settled, ...bounds }, repository, log);
     entry.progress("Loading the model");
     const started = createModelEngine(
       { ...repository.load, intraOpThreads: plan.threads },
       settled,
       plan,
-      metrics.ofModel(entry.name),
+      metrics.ofModel(entry.name, entry.version),
       log,
     );
     engine = started;
     const loadingAtMs = performance.now();
-    const description = await started.start();
-    logDescription(description, log);
-    const loadedIn = ((performance.now() - loadingAtMs) / 1000).toFixed(1);
-    log.info(
-      `Loaded in ${loadedIn} s, in a process of its own: ${describeParts(started.startParts)}`,
-    );
-    const { requestTimeoutMs } = settled;
-    entry.started(
-      { engine: started, description },
-      { revision: repository.revision, requestTimeoutMs },
-    );
+    try {
+      const description = await Promise.race([started.start(), ended]);
+      logDescription(description, log);
+      const loadedIn = ((performance.now() - loadingAtMs) / 1000).toFixed(1);
+      log.info(
+        `Loaded in ${loadedIn} s, in a process of its own: ${describeParts(started.startParts)}`,
+      );
+      const { requestTimeoutMs } = settled;
+      entry.started(
+        { engine: started, description },
+        { revision: repository.revision, requestTimeoutMs },
+      );
+    } catch (error) {
+      if (engine === started) engine = undefined;
+      entry.failed(isRuntimeError(error) ? error.message : "The start failed");
+      await started.close();
+      throw error;
+    }
   }
 
-  const prepared = prepare();
+  const isIdleWith = ({ settled }: Material): boolean =>
+    isLazy === true || (isLazy === "unless-told" && !saysWorkers(settled));
+  const prepared = Promise.race([prepare(), ended]);
   prepared.catch(() => undefined); // seen by whoever awaits `ready`
   const ready = (async () => {
     const material = await prepared;
-    if (isLazy) entry.unloaded("It has no workers yet");
+    if (isIdleWith(material)) entry.unloaded("It has no workers yet");
     else await load(material);
-  })().catch(async (error: unknown) => {
+  })().catch((error: unknown) => {
     entry.failed(isRuntimeError(error) ? error.message : "The start failed");
-    await engine?.close();
     throw error;
   });
   ready.catch(() => undefined); // likewise
 
-  async function finishWork(running: Engine): Promise<void> {
-    running.closeGate();
-    while (running.waiting + running.running > 0) await delay(LOOK_EVERY_MS);
-    await running.close();
+  async function unload(): Promise<void> {
+    const running = engine;
+    engine = undefined;
+    entry.unloaded("It was scaled to no workers");
+    if (running !== undefined) await finishWork(running);
   }
 
   return {
+    entry,
+    isFromStart,
     ready,
+    get prepared() {
+      return prepared.then((material) => ({ willLoad: !isIdleWith(material) }));
+    },
+    onRemoved,
     engine: () => engine,
+    get isIdle() {
+      return engine === undefined;
+    },
+    get settings() {
+      return toSettings(settledConfig, engine);
+    },
     async scale(minWorkers, maxWorkers) {
       const material = await prepared;
-      if (maxWorkers === 0) {
-        const running = engine;
+      if (maxWorkers === 0) return unload();
+      if (engine?.state === "failed") {
+        // It was given up, and its pool with it.
+        const failed = engine;
         engine = undefined;
-        entry.unloaded("It was scaled to no workers");
-        if (running !== undefined) await finishWork(running);
-        return;
+        await failed.close();
       }
       if (engine === undefined) {
+        if (minWorkers === 0) return; // as many as there are is within the bounds
         await load(material, { minWorkers, maxWorkers });
-      } else engine.scale(minWorkers, maxWorkers);
-      // Others scale too, and a worker may die for good: then this is no longer what is waited for.
-      while (!signal.aborted && engine !== undefined && isShort(engine)) await delay(LOOK_EVERY_MS);
+      } else engine.scale(Math.max(1, minWorkers), maxWorkers);
+      // Others scale too, and the model may be removed: then this is no longer what is waited for.
+      while (!signal.aborted && engine !== undefined && isShort(engine)) {
+        if (engine.workers.starting === 0) throw cannotStart(entry);
+        await delay(LOOK_EVERY_MS);
+      }
     },
     async end() {
+      const isLoading = entry.state === "starting";
       ending.abort();
-      await ready.catch(() => undefined);
-      if (engine !== undefined) await finishWork(engine);
+      if (engine === undefined) return;
+      if (isLoading) await engine.close();
+      else await finishWork(engine);
     },
     async close() {
       ending.abort();
@@ -206,8 +275,39 @@ function bringUp(
   };
 }
 
+function saysWorkers({ origins }: Config): boolean {
+  return [origins.workers, origins.minWorkers, origins.maxWorkers].some(
+    (origin) => origin !== "default",
+  );
+}
+
+function toSettings(config: Config, engine: Engine | undefined): LaunchedSettings {
+  return {
+    minWorkers: engine?.limits.minWorkers ?? 0,
+    maxWorkers: engine?.limits.maxWorkers ?? 0,
+    batchSize: config.batchSize,
+    maxBatchDelayMs: config.maxBatchDelayMs,
+    requestTimeoutMs: config.requestTimeoutMs,
+    startupTimeoutMs: config.startupTimeoutMs,
+    jobQueueSize: config.jobQueueSize,
+  };
+}
+
+/** Whoever was let in gets an answer first. */
+async function finishWork(engine: Engine): Promise<void> {
+  engine.closeGate();
+  while (engine.state !== "failed" && engine.waiting + engine.running > 0)
+    await delay(LOOK_EVERY_MS);
+  await engine.close();
+}
+
+function cannotStart({ name, version }: ModelEntry): RuntimeError {
+  const text = `Cannot start as many workers for the model "${name}", version ${version}: they end while they load`;
+  return new RuntimeError("WORKER_DIED", text);
+}
+
 function isShort({ workers, limits, state }: Engine): boolean {
-  return workers.ready < limits.minWorkers && state !== "failed" && state !== "closed";
+  return workers.ready < limits.minWorkers && state !== "closed";
 }
 
 /** How many workers there will be, by what was asked for and what this machine has. */

@@ -4,6 +4,7 @@
  * Each reader throws a `RangeError` whose message says what was wanted; `config.ts` makes a sentence of it.
  */
 
+import { parseAllowedUrl } from "./allowed-urls.ts";
 import { parseUrlHost } from "./url-hosts.ts";
 
 export const SECOND_MS = 1000;
@@ -26,6 +27,22 @@ export function toUrlHosts(text: string): readonly string[] {
   const hosts = toList(text);
   for (const host of hosts) parseUrlHost(host);
   return hosts;
+}
+
+export function toAllowedUrls(text: string): readonly string[] {
+  const patterns = toList(text);
+  for (const pattern of patterns) parseAllowedUrl(pattern);
+  return patterns;
+}
+
+/** Port 0 takes a free one. */
+export function toPortOrOff(text: string): number | "off" {
+  if (text.trim().toLowerCase() === "off") return "off";
+  try {
+    return toCount(0, 65_535)(text);
+  } catch {
+    throw new RangeError("a port from 0 to 65535, or off");
+  }
 }
 
 export function toSwitch(text: string): boolean {

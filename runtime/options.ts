@@ -18,6 +18,8 @@ import {
   toBytes,
   toHttpUrl,
   toUrlHosts,
+  toAllowedUrls,
+  toPortOrOff,
 } from "./option-values.ts";
 import { DTYPES } from "./weights.ts";
 
@@ -37,7 +39,7 @@ export interface OptionRow {
   readonly default: string | number | boolean | readonly string[] | undefined;
   /** The default in words, where the value would not tell. */
   readonly defaultText?: string;
-  readonly group: "What to serve" | "Where" | "How" | "Limits" | "The Hub" | "Output";
+  readonly group: "What to serve" | "Where" | "Managing" | "How" | "Limits" | "The Hub" | "Output";
   readonly meaning: string;
   /** Throws a `RangeError` whose message says what was wanted. */
   readonly parse: (text: string) => unknown;
@@ -111,6 +113,184 @@ export const OPTIONS = {
     meaning: "The port to listen on; 0 takes a free one",
     parse: toCount(0, 65_535),
   },
+  corsAllowedOrigin: {
+    flag: "cors-allowed-origin",
+    value: "<origin>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "none",
+    group: "Where",
+    meaning: "The origin whose pages in browsers may send requests; `*` is every one",
+    parse: toText,
+  },
+  corsAllowedMethods: {
+    flag: "cors-allowed-methods",
+    value: "<methods>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "none",
+    group: "Where",
+    meaning: "The methods that they may use: `GET, POST, OPTIONS`",
+    parse: toText,
+  },
+  corsAllowedHeaders: {
+    flag: "cors-allowed-headers",
+    value: "<headers>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "none",
+    group: "Where",
+    meaning: "The headers that they may send: `Content-Type`",
+    parse: toText,
+  },
+  modelStore: {
+    flag: "model-store",
+    value: "<folder>",
+    variables: [],
+    default: undefined as string | undefined,
+    group: "Managing",
+    meaning:
+      "The folder whose archives and folders can be registered while the server runs, and where fetched ones are kept",
+    parse: toText,
+  },
+  models: {
+    flag: "models",
+    value: "<list>",
+    isList: true,
+    variables: [],
+    default: [],
+    defaultText: "none",
+    group: "Managing",
+    meaning:
+      "What to serve from the start: archives and folders of the model store, Hub repositories; `name=` before one " +
+      "names it, `all` is the whole store; may be repeated",
+    parse: toList,
+  },
+  tsConfig: {
+    flag: "ts-config",
+    value: "<file>",
+    variables: ["TS_CONFIG_FILE"],
+    default: undefined as string | undefined,
+    defaultText: "the last snapshot, else `./config.properties` where there is one",
+    group: "Managing",
+    meaning: "TorchServe's `config.properties`; flags and variables go over it",
+    parse: toText,
+  },
+  snapshots: {
+    flag: "snapshots",
+    value: "<folder>",
+    variables: [],
+    default: "logs/config",
+    group: "Managing",
+    meaning:
+      "With `--model-store`: where it is written down what is served, after each change, and read again at the next start",
+    parse: toText,
+  },
+  noConfigSnapshots: {
+    flag: "no-config-snapshots",
+    variables: [],
+    default: false,
+    group: "Managing",
+    meaning: "Neither write such snapshots nor read them",
+    parse: toSwitch,
+  },
+  managementPort: {
+    flag: "management-port",
+    value: "<port>",
+    variables: [],
+    default: undefined as number | "off" | undefined,
+    defaultText: "8081 with `--model-store` or `--enable-model-api`, else off",
+    group: "Managing",
+    meaning:
+      "The port of TorchServe's Management API, or off; 0 takes a free one, that of `--port` shares it",
+    parse: toPortOrOff,
+  },
+  managementHost: {
+    flag: "management-host",
+    value: "<address>",
+    variables: [],
+    default: "127.0.0.1",
+    group: "Managing",
+    meaning: "The address that the management port listens on",
+    parse: toText,
+  },
+  metricsPort: {
+    flag: "metrics-port",
+    value: "<port>",
+    variables: [],
+    default: undefined as number | "off" | undefined,
+    defaultText: "8082 with `--model-store` or `--enable-model-api`, else off",
+    group: "Managing",
+    meaning:
+      "One more port for `/metrics`, which the main port has too, or off; 0 takes a free one",
+    parse: toPortOrOff,
+  },
+  metricsHost: {
+    flag: "metrics-host",
+    value: "<address>",
+    variables: [],
+    default: "127.0.0.1",
+    group: "Managing",
+    meaning: "The address that the metrics port listens on",
+    parse: toText,
+  },
+  enableModelApi: {
+    flag: "enable-model-api",
+    variables: [],
+    default: false,
+    group: "Managing",
+    meaning: "Let clients of the management port register and remove models",
+    parse: toSwitch,
+  },
+  disableTokenAuth: {
+    flag: "disable-token-auth",
+    variables: [],
+    default: false,
+    group: "Managing",
+    meaning: "Let everybody who reaches the management port use it, without a key",
+    parse: toSwitch,
+  },
+  tokenAuth: {
+    flag: "token-auth",
+    variables: [],
+    default: false,
+    group: "Managing",
+    meaning: "Ask for a key on the main port too; health needs none",
+    parse: toSwitch,
+  },
+  tokenExpirationMs: {
+    flag: "token-expiration",
+    value: "<duration>",
+    variables: [],
+    default: 60 * 60 * SECOND_MS,
+    defaultText: "60m",
+    group: "Managing",
+    meaning: "How long a key is good for; `GET /token` on the management port makes a new one",
+    parse: toDurationMs,
+  },
+  keyFile: {
+    flag: "key-file",
+    value: "<path>",
+    variables: [],
+    default: "key_file.json",
+    group: "Managing",
+    meaning:
+      "Where the keys are written for their owner alone to read; the file goes when the server does",
+    parse: toText,
+  },
+  allowedUrls: {
+    flag: "allowed-urls",
+    value: "<patterns>",
+    isList: true,
+    variables: [],
+    default: [],
+    defaultText: "none",
+    group: "Managing",
+    meaning:
+      "URLs from which models may be registered, as TorchServe's patterns: `https://models.example.com/.*`; may be " +
+      "repeated",
+    parse: toAllowedUrls,
+  },
   dialect: {
     flag: "dialect",
     value: "<dialect>",
@@ -121,6 +301,17 @@ export const OPTIONS = {
       "The shape of answers on `POST /`: auto (by the client's user agent), toolkit (Inference Endpoints) or " +
       "hf-inference (Hugging Face's clients)",
     parse: toChoice(["auto", "toolkit", "hf-inference"]),
+  },
+  compat: {
+    flag: "compat",
+    value: "<server>",
+    variables: [],
+    default: undefined as "torchserve" | undefined,
+    defaultText: "none",
+    group: "How",
+    meaning:
+      "torchserve: keep its statuses, headers and sentences even where they mislead, for clients that rely on them",
+    parse: toChoice(["torchserve"]),
   },
   workers: {
     flag: "workers",

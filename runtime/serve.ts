@@ -1,22 +1,29 @@
 /**
  * The parent's main: launch and http, put together, listening, drained on SIGTERM.
  *
- * The gate opens first, so that health can say "starting" while a model is downloaded and loaded.
+ * The gate opens first, so that health can say "starting" while a model is downloaded and loaded. Beside it TorchServe's
+ * two further ports, for management and for metrics, are opened where they are asked for.
  */
-import type { Server } from "node:http";
+import { resolve as resolvePath } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { createAdaptorServer, getRequestListener } from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
+import type { Launcher } from "./engine/launcher.ts";
 import { createModels, type Models } from "./engine/models.ts";
-import { RuntimeError, systemCodeOf } from "./errors.ts";
+import { openGate, type Fetch, type Gate, type Place } from "./gate.ts";
 import { createApp } from "./http/app.ts";
+import { createManagementApp, isManagementPath } from "./http/management-app.ts";
+import { createMetricsApp } from "./http/metrics-app.ts";
 import type { ResponseClass } from "./http/respond.ts";
+import { createTokenAuthority, type TokenAuthority } from "./http/token-auth.ts";
 import type { ModelDescription } from "./inference.ts";
 import { createLauncher } from "./launch.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics, type Metrics } from "./observe/metrics.ts";
 import { createProgressLine } from "./observe/progress.ts";
+import { createSnapshots, hasSnapshots, withChanges } from "./snapshots.ts";
+import { startModels } from "./startup-models.ts";
 import { VERSION } from "./version.ts";
 
 export interface ServeOptions {
@@ -30,6 +37,10 @@ export interface RunningServer extends AsyncDisposable {
   /** Where requests go: `http://localhost:8080`. */
   readonly url: string;
   readonly port: number;
+  /** Where models are managed; `undefined` where they are not. */
+  readonly managementUrl: string | undefined;
+  /** Where metrics are besides `url`; `undefined` for nowhere. */
+  readonly metricsUrl: string | undefined;
   /** Settles when the model answers requests. Rejects when it cannot be served; the server is closed then. */
   readonly ready: Promise<void>;
   /** Says 503 on health, goes on accepting for the drain delay, finishes what runs, closes. */
@@ -38,44 +49,60 @@ export interface RunningServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Longer than any load balancer's own (Envoy, nginx and the clouds' use 60 s): the side that dials must hang up first. */
-const KEEP_ALIVE_MS = 75_000;
+/** TorchServe's, where its users' options say that its ports are wanted. */
+const MANAGEMENT_PORT = 8081;
+const METRICS_PORT = 8082;
 
-type App = ReturnType<typeof createApp>;
+/** What all faces are made of. */
+interface House {
+  readonly config: Config;
+  readonly models: Models;
+  readonly metrics: Metrics;
+  readonly launcher: Launcher;
+  readonly tokens: TokenAuthority | undefined;
+  readonly ResponseClass: ResponseClass | undefined;
+  readonly log: Log;
+}
 
-/** Opens the gate and starts to bring the model up. Rejects when the port cannot be had. */
+/** Opens the gates and starts to bring the model up. Rejects when a port cannot be had. */
 export async function serve({ config, log, signal }: ServeOptions): Promise<RunningServer> {
-  const models = createModels();
-  const metrics = createMetrics();
-  const launcher = createLauncher({
-    config,
-    models,
-    metrics,
-    log,
-    drawDownload: createProgressLine(),
+  const own = openOffice(config, log);
+  const { metrics, snapshots } = own;
+  // What clients change is written down; what the start brings up is not, until all of it is there.
+  const { launcher, models } = withChanges(own, () => void snapshots?.write("snapshot"));
+  const ports = portsOf(config);
+  const tokens = await createKeys(config, ports);
+  const house = { config, models, metrics, launcher, tokens, ResponseClass: lightResponse(), log };
+  const gates = await openGates(house, ports).catch(async (error: unknown) => {
+    await tokens?.[Symbol.asyncDispose]();
+    throw error;
   });
-  const app = createFace(config, models, metrics, log);
-  const server = await listen(config, app);
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : config.port;
-  const url = `http://${isAnyAddress(config.host) ? "localhost" : hostOf(config.host)}:${port}`;
+  const { main, management, further } = gates;
+  const { url, port } = main;
   log.info(`Listening on ${url}, not ready yet`);
+  if (management !== undefined) log.info(describeManagement(config, management.url));
+  if (further !== undefined) log.info(`Metrics on ${further.url}/metrics`);
   const startedAtMs = performance.now();
-  const { entry, ready: launched } = launcher.launch({});
+  const starting = startModels({ ...own, config, log });
 
   async function close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
+    const closed = gates.all.map(async (gate) => gate.close());
     await launcher.close();
-    await closed;
+    await Promise.all(closed);
+    await tokens?.[Symbol.asyncDispose]();
   }
 
   signal?.addEventListener("abort", () => void close(), { once: true });
-  const ready = launched.then(
-    () => {
+  const ready = starting.then(
+    async ({ launched: [first], isComplete }) => {
+      if (isComplete) await snapshots?.write("startup");
       const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
       log.info(`Ready after ${seconds} s: send requests to ${url}`);
-      log.info(`Try it:  ${exampleFor(entry.description, url)}`);
+      log.info(
+        first === undefined
+          ? "There is no model yet: register one on the management port"
+          : `Try it:  ${exampleFor(first.entry.description, url)}`,
+      );
     },
     async (error: unknown) => {
       await close();
@@ -87,25 +114,23 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
   return {
     url,
     port,
+    managementUrl: management?.url,
+    metricsUrl: further?.url,
     ready,
     close,
     async drain() {
+      await snapshots?.write("shutdown");
       for (const model of models.list) launcher.find(model.name, model.version).entry.draining();
       const count = (pick: (engine: Engine) => number): number =>
         models.list.reduce((sum, { engine }) => sum + (engine ? pick(engine) : 0), 0);
       const [running, waiting] = [count((e) => e.running), count((e) => e.waiting)];
       log.info(`Shutting down: ${running} requests run, ${waiting} wait`);
       await delay(config.drainDelayMs);
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       launcher.closeGate();
-      server.closeIdleConnections();
-      // A connection kept alive is idle again only when its last response is written.
-      const sweep = setInterval(() => server.closeIdleConnections(), 50);
       const isInTime = await Promise.race([
-        closed.then(() => true),
+        main.shut().then(() => true),
         delay(config.drainTimeoutMs, false, { ref: false }), // must not keep a program alive that is done
       ]);
-      clearInterval(sweep);
       if (!isInTime)
         log.warn("Some requests did not finish within the drain timeout; they are cut off");
       await close();
@@ -117,17 +142,156 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
   };
 }
 
-function createFace(config: Config, models: Models, metrics: Metrics, log: Log): App {
-  return createApp({
+/** Who brings models up, where they are registered, and where it is written down; before anybody watches. */
+function openOffice(config: Config, log: Log) {
+  const models = createModels();
+  const metrics = createMetrics();
+  const launcher = createLauncher({
+    config,
     models,
     metrics,
+    log,
+    drawDownload: createProgressLine(),
+  });
+  const snapshots = hasSnapshots(config)
+    ? createSnapshots({ config, models, launcher, log })
+    : undefined;
+  return { models, metrics, launcher, snapshots };
+}
+
+/** Which ports there are besides the main one. */
+interface Ports {
+  readonly management: number | undefined;
+  readonly metrics: number | undefined;
+  /** Whether the main port is the management port too, as TorchServe has it where both addresses are one. */
+  readonly isShared: boolean;
+}
+
+/** TorchServe's own ports where its users' options say that they are wanted, unless told otherwise. */
+function portsOf(config: Config): Ports {
+  const isWanted = config.modelStore !== undefined || config.enableModelApi;
+  const portOf = (given: number | "off" | undefined, usual: number): number | undefined =>
+    given === "off" ? undefined : (given ?? (isWanted ? usual : undefined));
+  const management = portOf(config.managementPort, MANAGEMENT_PORT);
+  return {
+    management,
+    metrics: portOf(config.metricsPort, METRICS_PORT),
+    isShared: management !== undefined && management !== 0 && management === config.port,
+  };
+}
+
+/** @returns `undefined` where no port asks for a key. */
+async function createKeys(config: Config, ports: Ports): Promise<TokenAuthority | undefined> {
+  const isManaged = ports.management !== undefined && !config.disableTokenAuth;
+  if (!isManaged && !config.tokenAuth) return undefined;
+  return createTokenAuthority({
+    file: resolvePath(config.cwd, config.keyFile),
+    expirationMs: config.tokenExpirationMs,
+    isCompat: config.compat === "torchserve",
+  });
+}
+
+interface Gates {
+  readonly main: Gate;
+  /** The main one where both are one. */
+  readonly management: Gate | undefined;
+  readonly further: Gate | undefined;
+  readonly all: readonly Gate[];
+}
+
+/** All of them, or none. */
+async function openGates(house: House, ports: Ports): Promise<Gates> {
+  const { config } = house;
+  const all: Gate[] = [];
+  const open = async (place: Place, fetch: Fetch): Promise<Gate> => {
+    const gate = await openGate(place, fetch);
+    all.push(gate);
+    return gate;
+  };
+  const inference = createFace(house);
+  const management = ports.management === undefined ? undefined : createManagementFace(house);
+  const shared: Fetch = (request, env) =>
+    management !== undefined && isManagementPath(new URL(request.url).pathname)
+      ? management(request, env)
+      : inference(request, env);
+  try {
+    const { host, port, managementHost, metricsHost } = config;
+    const main = await open(
+      { host, port, hostFlag: "--host", portFlag: "--port" },
+      ports.isShared ? shared : inference,
+    );
+    return {
+      main,
+      management:
+        management === undefined || ports.management === undefined || ports.isShared
+          ? management && main
+          : await open(
+              {
+                host: managementHost,
+                port: ports.management,
+                hostFlag: "--management-host",
+                portFlag: "--management-port",
+              },
+              management,
+            ),
+      further:
+        ports.metrics === undefined
+          ? undefined
+          : await open(
+              {
+                host: metricsHost,
+                port: ports.metrics,
+                hostFlag: "--metrics-host",
+                portFlag: "--metrics-port",
+              },
+              createMetricsFace(house),
+            ),
+      all,
+    };
+  } catch (error) {
+    await Promise.all(all.map(async (gate) => gate.close()));
+    throw error;
+  }
+}
+
+function createFace({ config, tokens, launcher: _launcher, ...house }: House): Fetch {
+  const app = createApp({
+    ...house,
     dialect: config.dialect,
+    compat: config.compat,
     maxBodyBytes: config.maxBodyBytes,
     requestTimeoutMs: config.requestTimeoutMs,
     version: VERSION,
-    ResponseClass: lightResponse(),
-    log,
+    tokens: config.tokenAuth ? tokens : undefined,
+    cors: config,
   });
+  return (request, env) => app.fetch(request, env);
+}
+
+function createManagementFace({ config, tokens, ...house }: House): Fetch {
+  const app = createManagementApp({
+    ...house,
+    tokens: config.disableTokenAuth ? undefined : tokens,
+    isModelApiEnabled: config.enableModelApi,
+    manner: config.compat === "torchserve" ? "original" : "mended",
+    version: VERSION,
+  });
+  return (request, env) => app.fetch(request, env);
+}
+
+function createMetricsFace({ models, metrics, ResponseClass, log }: House): Fetch {
+  const app = createMetricsApp({ models, metrics, ResponseClass, log });
+  return (request, env) => app.fetch(request, env);
+}
+
+function describeManagement(config: Config, url: string): string {
+  const keys = config.disableTokenAuth
+    ? "open to whoever reaches it (--disable-token-auth)"
+    : `keys in ${resolvePath(config.cwd, config.keyFile)}`;
+  const models = config.enableModelApi
+    ? ""
+    : "; models cannot be registered or removed without --enable-model-api";
+  return `Management on ${url}, ${keys}${models}`;
 }
 
 /**
@@ -145,51 +309,10 @@ export function lightResponse(): ResponseClass | undefined {
   return offered === own ? undefined : offered;
 }
 
-async function listen(config: Config, app: App): Promise<Server> {
-  // Proof of the cast: without createServer of its own the adaptor makes a node:http server.
-  const server = createAdaptorServer({
-    fetch: (request, env) => app.fetch(request, env),
-    // The adaptor's light Response and Request are faster, but as globals they break fetch: downloads share this process.
-    overrideGlobalObjects: false,
-  }) as Server;
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.headersTimeout = KEEP_ALIVE_MS + 1000; // must outlast keepAliveTimeout
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => reject(toListenError(error, config)));
-    server.listen(config.port, config.host, resolve);
-  });
-  return server;
-}
-
-function toListenError(error: unknown, config: Config): RuntimeError {
-  const why: Readonly<Record<string, string>> = {
-    EADDRINUSE: "it is taken; name another with --port",
-    EACCES:
-      "this user may not take it; ports below 1024 need more rights, name another with --port",
-    EADDRNOTAVAIL: "this machine does not have that address; name another with --host",
-  };
-  const code = systemCodeOf(error) ?? "";
-  const reason = why[code] ?? code;
-  return new RuntimeError(
-    "PORT_UNAVAILABLE",
-    `Cannot listen on ${config.host}:${config.port}: ${reason}`,
-    { cause: error },
-  );
-}
-
 /** A command that works when pasted, with inputs that fit the task. */
 function exampleFor(description: ModelDescription | undefined, url: string): string {
   const body = JSON.stringify(
     description?.example ?? { inputs: "I am quite excited how this will turn out" },
   ).replaceAll("'", "'\\''"); // as a shell reads it
   return `curl ${url} -H 'Content-Type: application/json' -d '${body}'`;
-}
-
-function isAnyAddress(host: string): boolean {
-  return ["0.0.0.0", "::", "127.0.0.1", "localhost"].includes(host);
-}
-
-/** An IPv6 address stands in brackets in a URL. */
-function hostOf(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }

@@ -66,6 +66,7 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
     "one place decodes images and sounds",
   ],
   [/^protobufjs(\/|$)/, ["explain/"], "one place reads model files"],
+  [/^(yauzl|yazl|tar)(\/|$)/, ["repository/"], "one place opens archives"],
   [/^onnxruntime-(node|common)/, ["handler/", "explain/"], "a native crash can only kill a child"],
   [
     /^(tsx|esbuild)(\/|$)/,

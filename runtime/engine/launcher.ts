@@ -26,8 +26,43 @@ export interface LaunchRequest {
   readonly name?: string;
   readonly version?: string;
   readonly settings?: LaunchSettings;
-  /** No workers for now: the repository is fetched and prepared, and `scale` loads it. */
-  readonly isLazy?: boolean;
+  /** What it is registered from, as that was named; by default as the reference is. */
+  readonly origin?: string;
+  /**
+   * No workers for now: the repository is fetched and prepared, and `scale` loads it. With `"unless-told"` that is so
+   * where neither the configuration nor the model's own files say how many workers it has.
+   */
+  readonly isLazy?: boolean | "unless-told";
+  /** Whether it is one of those that the server starts with; true when absent. */
+  readonly isFromStart?: boolean;
+  /** Called when it was removed: what was fetched for it goes too. */
+  readonly onRemoved?: () => Promise<void>;
+}
+
+/** What a model keeps to: what was asked for, over what its files say, over what the server says. */
+export interface LaunchedSettings {
+  readonly minWorkers: number;
+  readonly maxWorkers: number;
+  /** `undefined`: learned from the model's own timings. */
+  readonly batchSize: number | undefined;
+  readonly maxBatchDelayMs: number;
+  readonly requestTimeoutMs: number;
+  readonly startupTimeoutMs: number;
+  readonly jobQueueSize: number;
+}
+
+/** A model that is there to be launched. */
+export interface FoundModel {
+  /** What `LaunchSettings.reference` takes. */
+  readonly reference: string;
+  /** What to call it where nobody says. */
+  readonly name: string;
+  /** What its archive says, where it is one. */
+  readonly version: string | undefined;
+  /** Whether it has yet to be downloaded, which may take minutes. */
+  readonly isOnHub: boolean;
+  /** Removes what was fetched for it; nothing where nothing was. */
+  discard(): Promise<void>;
 }
 
 export interface LaunchedModel {
@@ -36,11 +71,28 @@ export interface LaunchedModel {
   readonly isFromStart: boolean;
   /** Settles when it answers requests, or, launched lazily, could. Rejects when it cannot be served. */
   readonly ready: Promise<void>;
-  /** Settles when as many workers are ready as were asked for. */
+  /** Settles when its repository is here. Rejects when it cannot be had. */
+  readonly prepared: Promise<{ readonly willLoad: boolean }>;
+  readonly settings: LaunchedSettings;
+  /** Whether it has no workers, and was not told to have some. */
+  readonly isIdle: boolean;
+  /**
+   * Settles when as many workers are ready as were asked for; those that are too many finish what they hold.
+   *
+   * @param maxWorkers 0 unloads the model.
+   * @throws RuntimeError when they cannot be started.
+   */
   scale(minWorkers: number, maxWorkers: number): Promise<void>;
 }
 
 export interface Launcher {
+  /**
+   * Finds a file or a folder of the model store, a Hub repository, or an allowed URL, which is fetched into the store.
+   *
+   * @throws RuntimeError `MODEL_NOT_FOUND`, `FORBIDDEN` for a URL that is not allowed, `CONFLICT` when the store has a
+   * file of that name, `DOWNLOAD_FAILED`, `REPOSITORY_INVALID`.
+   */
+  locate(source: string): Promise<FoundModel>;
   /** @throws RuntimeError `CONFLICT` when that version is there already. */
   launch(request: LaunchRequest): LaunchedModel;
   /** @throws RuntimeError `MODEL_NOT_FOUND` or `VERSION_NOT_FOUND`. */

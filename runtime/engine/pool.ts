@@ -17,7 +17,7 @@ import {
 
 export interface PoolOptions extends Omit<
   SlotOptions,
-  "onReady" | "onStartFailed" | "onGone" | "hasBeenReady"
+  "id" | "onReady" | "onStartFailed" | "onGone" | "hasBeenReady"
 > {
   /** Workers at the start. */
   readonly size: number;
@@ -44,8 +44,12 @@ export interface Pool {
   stop(): Promise<void>;
 }
 
+/** Where TorchServe begins to count its workers: what reads its describe answers and metrics knows numbers like it. */
+const FIRST_ID = 9000;
+
 export function createPool({ size, ...options }: PoolOptions): Pool {
   const slots = new Set<WorkerSlot>();
+  let lastId = FIRST_ID - 1;
   let isStopping = false;
   let hasBeenReady = false;
   let firstStart: { resolve: (ready: ReadyWorker) => void; reject: (error: RuntimeError) => void };
@@ -53,6 +57,7 @@ export function createPool({ size, ...options }: PoolOptions): Pool {
   function addSlot(): void {
     const slot = createWorkerSlot({
       ...options,
+      id: ++lastId,
       hasBeenReady: () => hasBeenReady,
       onReady(ready) {
         hasBeenReady = true;

@@ -29,6 +29,8 @@ export interface ReadyWorker {
 }
 
 export interface SlotOptions {
+  /** The slot's own number; processes in it come and go. */
+  readonly id: number;
   readonly start: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
   readonly onReady: (ready: ReadyWorker) => void;
   /** Loading failed for a reason of the handler's own. */
@@ -71,6 +73,8 @@ export interface DispatchOptions {
 
 /** A worker as an operator sees it. */
 export interface WorkerInfo {
+  /** The number of its slot: a worker that is started again keeps it. */
+  readonly id: number;
   readonly pid: number | undefined;
   readonly state: "starting" | "ready" | "retiring" | "gone";
   /** When its process was started. */
@@ -144,7 +148,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
         hands.setBatching(loaded.batching);
         if (state === "starting") state = "ready";
         log.debug(`A worker is ready: ${describeParts(loaded.parts)}`, { worker: worker.pid });
-        options.metrics.workerReady(loaded.parts);
+        options.metrics.workerReady(loaded.parts, options.id);
         onReady(loaded);
         if (isEnding) endWhenIdle();
         else onRoom();
@@ -172,8 +176,10 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     options.metrics.workerMemory(process?.pid, 0);
     process = undefined;
     if (!isEnding && before !== "retiring") options.metrics.workerDied(reason);
-    if (isEnding) onGone();
-    else if (before === "retiring") begin(); // it had grown too large and was asked to end
+    if (isEnding) {
+      options.metrics.workerGone(options.id);
+      onGone();
+    } else if (before === "retiring") begin(); // it had grown too large and was asked to end
     else if (
       !restart(
         before === "starting"
@@ -256,7 +262,13 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     } else {
       job.settle({ output: result satisfies InferenceOutput, ...more });
     }
-    options.metrics.answered(queueMs, inferenceMs, result.kind === "error");
+    const overheadMs = Math.max(0, now() - job.enqueuedAtMs - queueMs - inferenceMs);
+    options.metrics.answered({
+      queueMs,
+      inferenceMs,
+      overheadMs,
+      hasFailed: result.kind === "error",
+    });
     release(entry, inferenceMs);
   }
 
@@ -334,7 +346,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       return state;
     },
     get info() {
-      return { pid: process?.pid, state, startedAt, rssBytes };
+      return { id: options.id, pid: process?.pid, state, startedAt, rssBytes };
     },
     get isIdle() {
       return state === "ready" && hands.isFree;
@@ -357,6 +369,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       clearTimeout(restartTimer);
       if (process === undefined) {
         state = "gone";
+        options.metrics.workerGone(options.id);
         onGone();
         return;
       }

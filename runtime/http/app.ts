@@ -2,29 +2,36 @@
  * The HTTP face: middleware, protocols, and what is said when none of them knows a route.
  *
  * To add a protocol: write its file in `protocols/`, mount it here. Each brings its own error shape; unknown routes
- * answer in Hugging Face's.
+ * answer in Hugging Face's, or, below TorchServe's paths and with `--compat torchserve`, in TorchServe's.
  */
 import { Hono } from "hono";
 import type { Models } from "../engine/models.ts";
 import { isRuntimeError, RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { AppEnv } from "./context.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { cors, type CorsSettings } from "./cors.ts";
 import { accessLog, deadlines, onlyMethods, requestIds, shared } from "./middleware.ts";
 import { createHuggingFaceRoutes, renderHuggingFaceError } from "./protocols/huggingface.ts";
-import { respond, type ResponseClass } from "./respond.ts";
+import { createTorchServeFace } from "./protocols/torchserve.ts";
+import { answerMetrics } from "./metrics-app.ts";
+import type { ResponseClass } from "./respond.ts";
+import { inferenceRule, requireToken, type TokenAuthority } from "./token-auth.ts";
 import type { DialectChoice } from "./protocols/huggingface-dialect.ts";
-
-/** Prometheus's exposition format. */
-const PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8";
 
 export interface AppOptions {
   readonly models: Models;
   readonly metrics: Metrics;
   readonly dialect: DialectChoice;
+  /** Whose mistakes are kept for clients that rely on them. */
+  readonly compat?: "torchserve" | undefined;
   readonly maxBodyBytes: number;
   readonly requestTimeoutMs: number;
   readonly version: string;
+  /** Whose inference keys are asked for; none are where absent. */
+  readonly tokens?: TokenAuthority | undefined;
+  /** What browsers of other origins may do; nothing when absent. */
+  readonly cors?: CorsSettings | undefined;
   /** What makes responses; the web's `Response` when absent. */
   readonly ResponseClass?: ResponseClass | undefined;
   /** Milliseconds on the engine's clock. */
@@ -36,9 +43,12 @@ export function createApp({
   models,
   metrics,
   dialect,
+  compat,
   maxBodyBytes,
   requestTimeoutMs,
   version,
+  tokens,
+  cors: corsSettings,
   ResponseClass = Response,
   now = () => performance.now(),
   log,
@@ -50,25 +60,32 @@ export function createApp({
     accessLog(now, metrics),
     deadlines(requestTimeoutMs, now),
   );
+  if (corsSettings?.corsAllowedOrigin !== undefined) app.use(cors(corsSettings));
+  if (tokens !== undefined) app.use(requireToken(tokens, inferenceRule));
+  const torchServe = createTorchServeFace({
+    manner: compat === "torchserve" ? "original" : "mended",
+    maxBodyBytes,
+    version,
+  });
+  app.route("/", torchServe.routes);
   app.route("/", createHuggingFaceRoutes({ dialect, maxBodyBytes, version }));
-  app.get("/metrics", (c) =>
-    respond(c, {
-      body: metrics.render(models.list),
-      headers: { "content-type": PROMETHEUS_TEXT },
-    }),
-  );
+  app.get("/metrics", (c) => answerMetrics(c, metrics));
   app.all("/metrics", onlyMethods("GET", "HEAD"));
 
-  app.notFound((c) => {
-    const routes = "POST /, POST /predict, GET /health, GET /ping, GET /info, GET /metrics";
-    const text = `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`;
-    return renderHuggingFaceError(new RuntimeError("ROUTE_NOT_FOUND", text), c);
-  });
+  app.notFound((c) => torchServe.answerUnrouted(c) ?? nobodyKnows(c));
   app.onError((error, c) => {
-    if (isRuntimeError(error)) return renderHuggingFaceError(error, c);
+    const renderError = torchServe.speaks(c) ? torchServe.renderError : renderHuggingFaceError;
+    if (isRuntimeError(error)) return renderError(error, c);
     c.get("log").error("A request failed for a reason of the server's own", { error });
     const text = "Cannot answer the request: the server made a mistake";
-    return renderHuggingFaceError(new RuntimeError("INTERNAL", text), c);
+    return renderError(new RuntimeError("INTERNAL", text), c);
   });
   return app;
+
+  function nobodyKnows(c: AppContext): Response {
+    const routes =
+      "POST /, POST /predict, POST /predictions/{model}, GET /health, GET /ping, GET /info, GET /metrics";
+    const text = `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`;
+    return renderHuggingFaceError(new RuntimeError("ROUTE_NOT_FOUND", text), c);
+  }
 }

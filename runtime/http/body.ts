@@ -32,7 +32,6 @@ const ACCEPTED_TYPES =
 export async function readBody(request: Request, limitBytes: number): Promise<IncomingBody> {
   const contentType = request.headers.get("content-type") ?? "";
   const essence = essenceOf(contentType);
-  assertPlainEncoding(request.headers.get("content-encoding"));
   const isTold = !isUntold(essence);
   if (isTold && !isReadable(essence)) {
     throw new RuntimeError(
@@ -40,10 +39,7 @@ export async function readBody(request: Request, limitBytes: number): Promise<In
       `Cannot read the body: its Content-Type is "${printable(essence)}", wanted one of ${ACCEPTED_TYPES}`,
     );
   }
-  const bytes = await readBytes(request, limitBytes).catch((error: unknown) => {
-    // The only other way to fail is a connection that breaks while the body is on its way.
-    throw toRuntimeError(error, "CANCELLED", "Cannot read the body");
-  });
+  const bytes = await readBodyBytes(request, limitBytes);
   if (isJsonType(essence)) return { kind: "json", value: parseJson(bytes) };
   if (essence === FORM_TYPE) return { kind: "form", form: await parseForm(bytes, contentType) };
   if (essence.startsWith("text/")) return toText(bytes);
@@ -85,6 +81,19 @@ function assertPlainEncoding(encoding: string | null): void {
     "UNSUPPORTED_MEDIA_TYPE",
     `Cannot read the body: its Content-Encoding is "${printable(encoding)}", wanted an uncompressed body`,
   );
+}
+
+/**
+ * A body as it came.
+ *
+ * @throws RuntimeError `BODY_TOO_LARGE`, or `UNSUPPORTED_MEDIA_TYPE` for a compressed one.
+ */
+export async function readBodyBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
+  assertPlainEncoding(request.headers.get("content-encoding"));
+  return readBytes(request, limitBytes).catch((error: unknown) => {
+    // The only other way to fail is a connection that breaks while the body is on its way.
+    throw toRuntimeError(error, "CANCELLED", "Cannot read the body");
+  });
 }
 
 async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {

@@ -79,9 +79,20 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
   });
 }
 
+/**
+ * Requests of the same key go to the same version of a model, where its requests are shared out. A session or a user, say.
+ */
+const STICKY_HEADER = "x-hubserve-sticky";
+
+/** For `Models.ready`. */
+export function stickyKeyOf(c: AppContext): string | undefined {
+  return c.req.header(STICKY_HEADER) || undefined;
+}
+
 /** What Node's server writes its answer to; the adaptor hands it over as part of `c.env`. */
 interface Outgoing {
   readonly writableFinished: boolean;
+  destroy(): unknown;
   once(event: "close", listener: () => void): unknown;
   off(event: "close", listener: () => void): unknown;
 }
@@ -93,7 +104,7 @@ interface Outgoing {
  * @returns What ends the watch.
  */
 function whenClientLeaves(c: AppContext, leave: () => void): () => void {
-  const { outgoing } = (c.env ?? {}) as { readonly outgoing?: Outgoing }; // absent where no server is
+  const outgoing = outgoingOf(c);
   if (outgoing !== undefined) {
     const closed = (): void => {
       if (!outgoing.writableFinished) leave();
@@ -105,6 +116,22 @@ function whenClientLeaves(c: AppContext, leave: () => void): () => void {
   if (signal.aborted) leave();
   else signal.addEventListener("abort", leave, { once: true });
   return () => signal.removeEventListener("abort", leave);
+}
+
+/**
+ * Breaks the connection off, for an answer that has begun and cannot be completed.
+ *
+ * @returns Whether there is a connection.
+ */
+export function hangUp(c: AppContext): boolean {
+  const outgoing = outgoingOf(c);
+  outgoing?.destroy();
+  return outgoing !== undefined;
+}
+
+function outgoingOf(c: AppContext): Outgoing | undefined {
+  const { outgoing } = (c.env ?? {}) as { readonly outgoing?: Outgoing }; // absent where no server is
+  return outgoing;
 }
 
 /** @throws RuntimeError `INVALID_INPUT` when it is no number of milliseconds. */

@@ -7,10 +7,12 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 
 import type { ForwardPass } from "../inference.ts";
 import { createRegistry, type GaugeSample } from "./prometheus.ts";
+import { createTorchServeMetrics, filterPage, type AnswerTimes } from "./torchserve-metrics.ts";
 
 /** What is read of a model when somebody looks. */
 export interface ObservedModel {
   readonly name: string;
+  readonly version: string;
   readonly engine:
     | {
         readonly waiting: number;
@@ -30,18 +32,25 @@ export interface ObservedModel {
 
 /** Counts what happens in one model's engine. */
 export interface ModelMetrics {
+  /** A request has come, and may yet be refused. */
+  requested(): void;
   /** A request was not let in: no place, no time, or nobody to answer. */
   refused(why: "full" | "deadline" | "not-ready"): void;
   /** Nobody waits for a request any more: its client left, or its deadline passed. */
   left(why: "client" | "deadline", where: "queue" | "worker"): void;
   /** A worker has answered, or failed at, a request. */
-  answered(queueMs: number, inferenceMs: number, hasFailed: boolean): void;
+  answered(times: AnswerTimes): void;
   /** A worker was given so many requests, or parts of lists, at once. */
   dispatched(jobs: number): void;
   /** The model ran once. */
   passed(pass: ForwardPass): void;
-  /** @param parts How long each part of the start took, in milliseconds. */
-  workerReady(parts: Readonly<Record<string, number>>): void;
+  /**
+   * @param parts How long each part of the start took, in milliseconds.
+   * @param worker The number of its place, which it has again when it is started anew.
+   */
+  workerReady(parts: Readonly<Record<string, number>>, worker: number): void;
+  /** It was let go for good. */
+  workerGone(worker: number): void;
   workerDied(reason: string): void;
   /** @param rssBytes 0 once it is gone. */
   workerMemory(pid: number | undefined, rssBytes: number): void;
@@ -51,22 +60,27 @@ type LearnedCost = NonNullable<ObservedModel["engine"]>["batching"]["cost"];
 
 /** For whoever does not count. */
 export const SILENT_METRICS: ModelMetrics = {
+  requested: () => undefined,
   refused: () => undefined,
   left: () => undefined,
   answered: () => undefined,
   dispatched: () => undefined,
   passed: () => undefined,
   workerReady: () => undefined,
+  workerGone: () => undefined,
   workerDied: () => undefined,
   workerMemory: () => undefined,
 };
 
 export interface Metrics {
-  ofModel(name: string): ModelMetrics;
+  ofModel(name: string, version: string): ModelMetrics;
   /** An HTTP request has been answered. */
   request(route: string, status: number, tookMs: number): void;
-  /** @param models What there is now. */
-  render(models: readonly ObservedModel[]): string;
+  /**
+   * @param models What there is now.
+   * @param names What to show of it; everything where absent or empty.
+   */
+  render(models: readonly ObservedModel[], names?: readonly string[]): string;
 }
 
 /** Seconds: from a cached answer to a long generation. */
@@ -77,7 +91,8 @@ const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128];
 
 export function createMetrics(): Metrics {
   const registry = createRegistry();
-  const model = ["model"] as const;
+  const torchServe = createTorchServeMetrics();
+  const model = ["model", "version"] as const;
   let observed: readonly ObservedModel[] = [];
 
   const requests = registry.counter("hubserve_requests_total", "HTTP requests answered", [
@@ -145,13 +160,16 @@ export function createMetrics(): Metrics {
     SECONDS,
     model,
   );
-  const memory = new Map<string, { readonly model: string; readonly bytes: number }>();
+  const memory = new Map<
+    string,
+    { readonly labels: Readonly<Record<string, string>>; readonly bytes: number }
+  >();
 
   const perModel = (
     read: (engine: NonNullable<ObservedModel["engine"]>) => number,
   ): GaugeSample[] =>
-    observed.flatMap(({ name, engine }) =>
-      engine === undefined ? [] : [{ labels: { model: name }, value: read(engine) }],
+    observed.flatMap(({ name, version, engine }) =>
+      engine === undefined ? [] : [{ labels: { model: name, version }, value: read(engine) }],
     );
   registry.gauge("hubserve_queue_requests", "Requests that wait for a worker", () =>
     perModel(({ waiting }) => waiting),
@@ -160,19 +178,19 @@ export function createMetrics(): Metrics {
     perModel(({ running }) => running),
   );
   registry.gauge("hubserve_workers", "Workers by state", () =>
-    observed.flatMap(({ name, engine }) =>
+    observed.flatMap(({ name, version, engine }) =>
       engine === undefined
         ? []
         : Object.entries(engine.workers).map(([state, value]) => ({
-            labels: { model: name, state },
+            labels: { model: name, version, state },
             value,
           })),
     ),
   );
   const learned = (read: (cost: LearnedCost) => number): GaugeSample[] =>
-    observed.flatMap(({ name, engine }) =>
+    observed.flatMap(({ name, version, engine }) =>
       engine?.batching.kind === "batch"
-        ? [{ labels: { model: name }, value: read(engine.batching.cost) }]
+        ? [{ labels: { model: name, version }, value: read(engine.batching.cost) }]
         : [],
     );
   registry.gauge("hubserve_batch_budget_tokens", "Learned: the most padded tokens of a run", () =>
@@ -185,8 +203,8 @@ export function createMetrics(): Metrics {
     learned(({ perTokenMs }) => perTokenMs / 1000),
   );
   registry.gauge("hubserve_worker_memory_bytes", "Resident memory of workers, as last told", () =>
-    [...memory].map(([worker, { model: name, bytes }]) => ({
-      labels: { model: name, worker },
+    [...memory].map(([worker, { labels, bytes }]) => ({
+      labels: { ...labels, worker },
       value: bytes,
     })),
   );
@@ -221,25 +239,29 @@ export function createMetrics(): Metrics {
   );
 
   return {
-    ofModel(name) {
+    ofModel(name, version) {
+      const theirs = torchServe.ofModel(name, version);
       const series = {
-        ok: answers.at(name, "ok"),
-        failed: answers.at(name, "failed"),
-        queueTime: queueTime.at(name),
-        inferenceTime: inferenceTime.at(name),
-        batchSize: batchSize.at(name),
-        passes: passes.at(name),
-        passSeconds: passSeconds.at(name),
-        tokens: tokens.at(name),
-        padded: padded.at(name),
-        starts: starts.at(name),
-        deaths: deaths.at(name),
-        loadTime: loadTime.at(name),
+        ok: answers.at(name, version, "ok"),
+        failed: answers.at(name, version, "failed"),
+        queueTime: queueTime.at(name, version),
+        inferenceTime: inferenceTime.at(name, version),
+        batchSize: batchSize.at(name, version),
+        passes: passes.at(name, version),
+        passSeconds: passSeconds.at(name, version),
+        tokens: tokens.at(name, version),
+        padded: padded.at(name, version),
+        starts: starts.at(name, version),
+        deaths: deaths.at(name, version),
+        loadTime: loadTime.at(name, version),
       };
       return {
-        refused: (why) => refused.at(name, why).add(),
-        left: (why, where) => left.at(name, why, where).add(),
-        answered(queueMs, inferenceMs, hasFailed) {
+        requested: () => theirs.requested(),
+        refused: (why) => refused.at(name, version, why).add(),
+        left: (why, where) => left.at(name, version, why, where).add(),
+        answered(times) {
+          const { queueMs, inferenceMs, hasFailed } = times;
+          theirs.answered(times);
           (hasFailed ? series.failed : series.ok).add();
           series.queueTime.observe(queueMs / 1000);
           series.inferenceTime.observe(inferenceMs / 1000);
@@ -251,25 +273,28 @@ export function createMetrics(): Metrics {
           series.tokens.add(real);
           series.padded.add(items * length);
         },
-        workerReady(parts) {
+        workerReady(parts, worker) {
           series.starts.add();
           const totalMs = Object.values(parts).reduce((sum, ms) => sum + ms, 0);
           series.loadTime.observe(totalMs / 1000);
+          theirs.workerReady(worker, totalMs);
         },
+        workerGone: (worker) => theirs.workerGone(worker),
         workerDied: () => series.deaths.add(),
         workerMemory(pid, bytes) {
           if (bytes === 0) memory.delete(String(pid));
-          else memory.set(String(pid), { model: name, bytes });
+          else memory.set(String(pid), { labels: { model: name, version }, bytes });
         },
       };
     },
     request(route, status, tookMs) {
+      torchServe.responded(status);
       requests.at(route, String(status)).add();
       duration.at(route).observe(tookMs / 1000);
     },
-    render(models) {
+    render(models, names = []) {
       observed = models;
-      return registry.render();
+      return filterPage(registry.render() + torchServe.render(), names);
     },
   };
 }

@@ -1,20 +1,24 @@
 /**
- * What a person names when they say what to serve: a folder, or a repository on the Hub.
+ * What a person names when they say what to serve: a folder, an archive, or a repository on the Hub.
  *
- * Pure: whether a folder exists arrives as an argument.
+ * Pure: whether a folder or a file exists arrives as an argument.
  */
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { RuntimeError } from "../errors.ts";
+import { isArchiveName } from "./archive-name.ts";
 
 export type Reference =
   | { readonly kind: "folder"; readonly path: string }
+  | { readonly kind: "archive"; readonly path: string }
   | { readonly kind: "hub"; readonly name: string; readonly revision: string };
 
 export interface ReferenceOptions {
   readonly cwd: string;
   /** Whether a path is a folder. */
   readonly isFolder: (path: string) => boolean;
+  /** Whether a path is a file. */
+  readonly isFile: (path: string) => boolean;
   /** The revision where the reference names none. */
   readonly revision?: string | undefined;
 }
@@ -23,19 +27,27 @@ const HUB_SCHEME = "hf://";
 const DEFAULT_REVISION = "main";
 
 /**
- * Reads a reference: a folder (`.`, `./mine`, `/models/mine`, `~/mine`), or a Hub repository (`owner/name`,
- * `owner/name@revision`, `hf://owner/name@revision`). A folder of that name wins over the Hub.
+ * Reads a reference: a folder (`.`, `./mine`, `/models/mine`, `~/mine`), an archive (`bert.mar`, `bert.tar.gz`,
+ * `bert.zip`), or a Hub repository (`owner/name`, `owner/name@revision`, `hf://owner/name@revision`). What lies here
+ * under that name wins over the Hub.
  *
- * @throws RuntimeError `REPOSITORY_NOT_FOUND` for a folder that is not there, `INVALID_OPTION` for neither.
+ * @throws RuntimeError `REPOSITORY_NOT_FOUND` for what is not there, `INVALID_OPTION` for none of them.
  */
 export function parseReference(
   text: string,
-  { cwd, isFolder, revision }: ReferenceOptions,
+  { cwd, isFolder, isFile, revision }: ReferenceOptions,
 ): Reference {
   if (text.startsWith(HUB_SCHEME)) return toHub(text.slice(HUB_SCHEME.length), text, revision);
   const isPath = /^(?:\.{0,2}\/|\.{1,2}$|~(?:\/|$)|[A-Za-z]:[\\/])/.test(text);
   const path = resolve(cwd, text.startsWith("~") ? join(homedir(), text.slice(1)) : text);
   if (isFolder(path)) return { kind: "folder", path };
+  if (isArchiveName(text)) {
+    if (isFile(path)) return { kind: "archive", path };
+    throw new RuntimeError(
+      "REPOSITORY_NOT_FOUND",
+      `Cannot serve "${text}": there is no archive at ${path}`,
+    );
+  }
   if (isPath) {
     throw new RuntimeError(
       "REPOSITORY_NOT_FOUND",

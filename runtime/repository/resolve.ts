@@ -5,20 +5,24 @@
  * To add a source of models: a file beside this one, reference → local folder with a signal, and a case in `fetch`.
  */
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import { RuntimeError } from "../errors.ts";
 import type { LoadOptions } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import type { Progress } from "../observe/progress.ts";
 import type { Dtype } from "../weights.ts";
+import { MANIFEST_FILE } from "./archive-manifest.ts";
+import { nameOfArchive } from "./archive-name.ts";
 import { readModelConfig, type ModelConfigFile } from "./model-config.ts";
 import { parseReference, type Reference } from "./reference.ts";
 import { sizeOfWeights } from "./weights-size.ts";
 
 /** A repository that a handler can be loaded from. */
 export interface PreparedRepository {
-  /** What to call the model: the Hub name, or the folder's. */
+  /** What to call the model: what an archive's manifest says, the Hub name, or the folder's. */
   readonly name: string;
+  /** What an archive's manifest says. */
+  readonly version: string | undefined;
   /** The commit, for a Hub repository. */
   readonly revision: string | undefined;
   readonly load: LoadOptions;
@@ -80,7 +84,7 @@ export async function prepareRepository({
   drawDownload,
 }: PrepareOptions): Promise<PreparedRepository> {
   const reference = chooseReference(settings);
-  const { path, name, revision } = await locate(reference, {
+  const { path, name, version, revision } = await locate(reference, {
     settings,
     signal,
     log,
@@ -99,6 +103,7 @@ export async function prepareRepository({
   });
   return {
     name,
+    version,
     revision,
     load: {
       repository: path,
@@ -119,7 +124,35 @@ export async function prepareRepository({
 
 /** What to call a reference before anything is known of it. */
 export function nameOf(reference: Reference): string {
-  return reference.kind === "hub" ? reference.name : basename(reference.path);
+  switch (reference.kind) {
+    case "hub":
+      return reference.name;
+    case "archive":
+      return nameOfArchive(reference.path);
+    case "folder":
+      return basename(reference.path);
+  }
+}
+
+/**
+ * What a reference says of itself before it is fetched: the name and the version in an archive's manifest.
+ *
+ * @throws RuntimeError as `parseReference` does, and for an archive that is damaged.
+ */
+export async function identify(
+  settings: RepositorySettings,
+  { signal, log }: Pick<PrepareOptions, "signal" | "log">,
+): Promise<{ readonly name: string; readonly version?: string }> {
+  const reference = chooseReference(settings);
+  if (reference.kind === "hub") return { name: nameOf(reference) };
+  const { identifyArchive } = await import("./archive.ts");
+  const manifest = await identifyArchive(reference.path, {
+    cacheDir: settings.cache,
+    signal,
+    log,
+  });
+  if (manifest === undefined) return { name: nameOf(reference) };
+  return { name: manifest.modelName, version: manifest.modelVersion };
 }
 
 /**
@@ -127,7 +160,7 @@ export function nameOf(reference: Reference): string {
  * repository from the environment, the folder that Inference Endpoints mounts, the current folder.
  */
 export function chooseReference(settings: RepositorySettings): Reference {
-  const options = { cwd: settings.cwd, isFolder, revision: settings.revision };
+  const options = { cwd: settings.cwd, isFolder, isFile, revision: settings.revision };
   if (settings.reference !== undefined) return parseReference(settings.reference, options);
   const { modelDir, modelId } = settings;
   if (modelDir !== undefined && (modelId === undefined || holdsFiles(modelDir))) {
@@ -142,13 +175,15 @@ export function chooseReference(settings: RepositorySettings): Reference {
 async function locate(
   reference: Reference,
   { settings, signal, log, onProgress, drawDownload }: PrepareOptions,
-): Promise<{ path: string; name: string; revision: string | undefined }> {
+): Promise<Pick<PreparedRepository, "name" | "version" | "revision"> & { path: string }> {
   const name = nameOf(reference);
+  if (reference.kind === "archive" || (reference.kind === "folder" && hasManifest(reference.path)))
+    return locateArchive(reference, { settings, signal, log, onProgress });
   if (reference.kind === "folder") {
     const path = realpathSync(reference.path);
     assertRepository(path);
     log.info(`Serving the folder ${path}`);
-    return { path, name, revision: undefined };
+    return { path, name, version: undefined, revision: undefined };
   }
   onProgress?.(`Downloading ${name}`);
   const { downloadRepository } = await import("./hub.ts");
@@ -166,7 +201,36 @@ async function locate(
   });
   const from = origin === "cache" ? "from the cache" : `from ${settings.endpoint}`;
   log.info(`Serving ${name} at commit ${commit.slice(0, 12)}, ${from}`);
-  return { path, name, revision: commit };
+  return { path, name, version: undefined, revision: commit };
+}
+
+async function locateArchive(
+  reference: Exclude<Reference, { kind: "hub" }>,
+  {
+    settings,
+    signal,
+    log,
+    onProgress,
+  }: Pick<PrepareOptions, "settings" | "signal" | "log"> & {
+    readonly onProgress: ((detail: string) => void) | undefined;
+  },
+): Promise<Pick<PreparedRepository, "name" | "version" | "revision"> & { path: string }> {
+  onProgress?.(`Opening the archive ${basename(reference.path)}`);
+  const { openArchive } = await import("./archive.ts");
+  const archive = realpathSync(reference.path);
+  const { path, manifest } = await openArchive(archive, {
+    cacheDir: settings.cache,
+    signal,
+    log,
+  });
+  const name = manifest?.modelName ?? nameOf(reference);
+  log.info(`Serving the archive ${archive}`);
+  return { path, name, version: manifest?.modelVersion, revision: undefined };
+}
+
+/** Whether a folder is an archive that was never packed. */
+function hasManifest(path: string): boolean {
+  return existsSync(join(path, MANIFEST_FILE));
 }
 
 const REPOSITORY_FILES = /^(?:handler\.(?:ts|js|mjs|py)|settings\.json|onnx|model|.+\.onnx)$/;
@@ -183,6 +247,10 @@ function assertRepository(path: string): void {
     `Cannot serve the folder ${path}: it has no handler.ts, no config.json and no model/; ` +
       "name another folder or a Hub repository, as in `hubserve owner/name`",
   );
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 function isFolder(path: string): boolean {

@@ -398,7 +398,7 @@ testDoor(
   "health, info and the front page tell what is served",
   { description: { task: "text-classification", dtype: "q8", modelType: "distilbert" } },
   async ({ request }) => {
-    for (const path of ["/health", "/health/ready", "/ping", "/"]) {
+    for (const path of ["/health", "/health/ready", "/"]) {
       const response = await request(path);
       assert.equal(response.status, 200, path);
       const body = (await response.json()) as Record<string, string>;

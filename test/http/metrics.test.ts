@@ -19,7 +19,7 @@ testDoor(
       'hubserve_requests_total{route="/",status="400"} 1',
       'hubserve_requests_total{route="/health",status="200"} 1',
       'hubserve_requests_total{route="other",status="404"} 3',
-      'hubserve_workers{model="owner/name",state="ready"} 1',
+      'hubserve_workers{model="owner/name",version="1.0",state="ready"} 1',
       "inf_queue_size 0",
     ]) {
       assert.ok(page.includes(`${line}\n`), `${line} in\n${page}`);

@@ -17,7 +17,7 @@ function parse(page: string): Map<string, number> {
     }
     if (/^# HELP \w+ .+$/.test(line)) continue;
     const [, name = "", labels = "", value = ""] =
-      /^([a-z_]+)(\{(?:\w+="(?:[^"\\\n]|\\.)*",?)+\})? (-?[\d.e+-]+)$/.exec(line) ?? [];
+      /^([A-Za-z0-9_]+)(\{(?:\w+="(?:[^"\\\n]|\\.)*",?)+\})? (-?[\d.e+-]+)$/.exec(line) ?? [];
     assert.notEqual(name, "", `a line of the format: ${line}`);
     assert.ok(!samples.has(name + labels), `${name}${labels} stands once`);
     assert.ok([name, name.replace(/_(?:bucket|sum|count)$/, "")].some((base) => typed.has(base)));
@@ -56,15 +56,16 @@ test("labels are escaped, and one that never ends cannot fill the memory", () =>
 
 test("what happens in an engine is counted under the model's name", () => {
   const metrics = createMetrics();
-  const model = metrics.ofModel("m");
+  const model = metrics.ofModel("m", "1.0");
   model.refused("full");
   model.left("client", "queue");
   model.left("deadline", "worker");
-  model.answered(2, 30, false);
-  model.answered(2, 30, true);
+  model.requested();
+  model.answered({ queueMs: 2, inferenceMs: 30, overheadMs: 1, hasFailed: false });
+  model.answered({ queueMs: 2, inferenceMs: 30, overheadMs: 1, hasFailed: true });
   model.dispatched(3);
   model.passed({ items: 3, length: 10, tokens: 24, ms: 5 });
-  model.workerReady({ process: 100, model: 400 });
+  model.workerReady({ process: 100, model: 400 }, 9000);
   model.workerDied("signal SIGSEGV");
   model.workerMemory(7, 1e6);
   metrics.request("/", 200, 12);
@@ -76,35 +77,35 @@ test("what happens in an engine is counted under the model's name", () => {
   };
   const samples = parse(
     metrics.render([
-      { name: "m", engine },
-      { name: "other", engine: undefined },
+      { name: "m", version: "1.0", engine },
+      { name: "other", version: "1.0", engine: undefined },
     ]),
   );
   const expected: Readonly<Record<string, number>> = {
-    'hubserve_refused_total{model="m",why="full"}': 1,
-    'hubserve_left_total{model="m",why="client",where="queue"}': 1,
-    'hubserve_left_total{model="m",why="deadline",where="worker"}': 1,
-    'hubserve_answers_total{model="m",outcome="ok"}': 1,
-    'hubserve_answers_total{model="m",outcome="failed"}': 1,
-    'hubserve_queue_seconds_sum{model="m"}': 0.004,
-    'hubserve_inference_seconds_count{model="m"}': 2,
-    'hubserve_batch_requests_bucket{model="m",le="4"}': 1,
-    'hubserve_batch_requests_bucket{model="m",le="2"}': 0,
-    'hubserve_tokens_total{model="m"}': 24,
-    'hubserve_padded_tokens_total{model="m"}': 30,
-    'hubserve_pass_seconds_total{model="m"}': 0.005,
-    'hubserve_worker_starts_total{model="m"}': 1,
-    'hubserve_worker_deaths_total{model="m"}': 1,
-    'hubserve_worker_start_seconds_sum{model="m"}': 0.5,
-    'hubserve_worker_memory_bytes{model="m",worker="7"}': 1e6,
+    'hubserve_refused_total{model="m",version="1.0",why="full"}': 1,
+    'hubserve_left_total{model="m",version="1.0",why="client",where="queue"}': 1,
+    'hubserve_left_total{model="m",version="1.0",why="deadline",where="worker"}': 1,
+    'hubserve_answers_total{model="m",version="1.0",outcome="ok"}': 1,
+    'hubserve_answers_total{model="m",version="1.0",outcome="failed"}': 1,
+    'hubserve_queue_seconds_sum{model="m",version="1.0"}': 0.004,
+    'hubserve_inference_seconds_count{model="m",version="1.0"}': 2,
+    'hubserve_batch_requests_bucket{model="m",version="1.0",le="4"}': 1,
+    'hubserve_batch_requests_bucket{model="m",version="1.0",le="2"}': 0,
+    'hubserve_tokens_total{model="m",version="1.0"}': 24,
+    'hubserve_padded_tokens_total{model="m",version="1.0"}': 30,
+    'hubserve_pass_seconds_total{model="m",version="1.0"}': 0.005,
+    'hubserve_worker_starts_total{model="m",version="1.0"}': 1,
+    'hubserve_worker_deaths_total{model="m",version="1.0"}': 1,
+    'hubserve_worker_start_seconds_sum{model="m",version="1.0"}': 0.5,
+    'hubserve_worker_memory_bytes{model="m",version="1.0",worker="7"}': 1e6,
     'hubserve_requests_total{route="/",status="200"}': 1,
     'hubserve_request_duration_seconds_count{route="/"}': 1,
-    'hubserve_queue_requests{model="m"}': 4,
-    'hubserve_running_requests{model="m"}': 2,
-    'hubserve_workers{model="m",state="ready"}': 1,
-    'hubserve_batch_budget_tokens{model="m"}': 256,
-    'hubserve_run_fixed_seconds{model="m"}': 0.002,
-    'hubserve_run_seconds_per_token{model="m"}': 0.0002,
+    'hubserve_queue_requests{model="m",version="1.0"}': 4,
+    'hubserve_running_requests{model="m",version="1.0"}': 2,
+    'hubserve_workers{model="m",version="1.0",state="ready"}': 1,
+    'hubserve_batch_budget_tokens{model="m",version="1.0"}': 256,
+    'hubserve_run_fixed_seconds{model="m",version="1.0"}': 0.002,
+    'hubserve_run_seconds_per_token{model="m",version="1.0"}': 0.0002,
     inf_batch_current_size: 2,
     inf_queue_size: 4,
   };

@@ -13,7 +13,12 @@ const FOLDERS = new Set([
 ]);
 
 function parse(text: string, revision?: string): Reference {
-  return parseReference(text, { cwd: "/work", isFolder: (path) => FOLDERS.has(path), revision });
+  return parseReference(text, {
+    cwd: "/work",
+    isFolder: (path) => FOLDERS.has(path),
+    isFile: (path) => path === "/work/store/bert.mar",
+    revision,
+  });
 }
 
 const READ: readonly [text: string, expected: Reference][] = [
@@ -28,6 +33,7 @@ const READ: readonly [text: string, expected: Reference][] = [
   ["other/name@v1.0", { kind: "hub", name: "other/name", revision: "v1.0" }],
   ["other/name@refs/pr/1", { kind: "hub", name: "other/name", revision: "refs/pr/1" }],
   ["hf://owner/name@abc", { kind: "hub", name: "owner/name", revision: "abc" }],
+  ["store/bert.mar", { kind: "archive", path: "/work/store/bert.mar" }],
   ["hf://gpt2", { kind: "hub", name: "gpt2", revision: "main" }],
 ];
 
@@ -57,6 +63,8 @@ const REFUSED: readonly [text: string, sentence: string][] = [
     "gpt2",
     'Cannot serve "gpt2": there is no such folder here; a Hub repository is written owner/name or hf://gpt2',
   ],
+  ["bert.tar.gz", 'Cannot serve "bert.tar.gz": there is no archive at /work/bert.tar.gz'],
+  ["store/none.mar", 'Cannot serve "store/none.mar": there is no archive at /work/store/none.mar'],
   [
     "other/name@",
     'Cannot read the reference "other/name@": wanted a folder, owner/name, owner/name@revision or hf://owner/name',

@@ -131,7 +131,10 @@ test("ten times what can be handled: some are answered, the others told when to 
   // 40 MB of bodies came by; a leak would keep them.
   const grown = residentMegabytes(server.pid) - before;
   assert.ok(grown < 40, `the parent has grown by ${grown.toFixed(0)} MB`);
-  const refused = await metric(server.url, 'hubserve_refused_total{model="odd-jobs",why="full"}');
+  const refused = await metric(
+    server.url,
+    'hubserve_refused_total{model="odd-jobs",version="1.0",why="full"}',
+  );
   assert.ok(refused >= total.refused);
 });
 
@@ -146,7 +149,10 @@ test("clients that leave free their places in the queue and their worker, and ar
     ),
   );
   const count = (where: string): Promise<number> =>
-    metric(server.url, `hubserve_left_total{model="odd-jobs",why="client",where="${where}"}`);
+    metric(
+      server.url,
+      `hubserve_left_total{model="odd-jobs",version="1.0",why="client",where="${where}"}`,
+    );
   await until(async () => (await metric(server.url, "inf_queue_size")) === 4, "four wait");
   leaving.abort();
   assert.deepEqual(
@@ -175,7 +181,10 @@ test("among crashes and endless loops every other request is answered, and none 
   const counts = await countStatuses(requests);
   assert.deepEqual(Object.fromEntries(counts), { 200: expected.good, 500: expected.bad, 504: 1 });
   await until(async () => (await fetch(`${server.url}/health/ready`)).ok, "it is ready again");
-  const deaths = await metric(server.url, 'hubserve_worker_deaths_total{model="odd-jobs"}');
+  const deaths = await metric(
+    server.url,
+    'hubserve_worker_deaths_total{model="odd-jobs",version="1.0"}',
+  );
   assert.ok(deaths >= 4, `each crash was tried twice: ${deaths}`);
 });
 
@@ -194,7 +203,7 @@ test("between --min-workers and --max-workers a real load brings the second work
   });
   await server.line(/Going from 1 to 2 workers/);
   const workers = (state: string): Promise<number> =>
-    metric(server.url, `hubserve_workers{model="odd-jobs",state="${state}"}`);
+    metric(server.url, `hubserve_workers{model="odd-jobs",version="1.0",state="${state}"}`);
   await until(async () => (await workers("ready")) === 2, "two are ready");
   isOver = true;
   await Promise.all(clients);
