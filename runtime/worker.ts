@@ -13,6 +13,7 @@ import { ONE_BY_ONE, type JsonValue, type LoadOptions } from "./inference.ts";
 import { STREAM_WINDOW, type JobMessage, type ToWorker, type WorkerError } from "./messages.ts";
 import { createBacklog } from "./worker/backlog.ts";
 import { createChannelLog, send } from "./worker/channel.ts";
+import { watchForOrphanhood } from "./worker/orphan-watch.ts";
 import { createOutbox } from "./worker/outbox.ts";
 
 /** A job in this process. */
@@ -86,6 +87,7 @@ async function load(options: LoadOptions): Promise<void> {
     const { description, batching = ONE_BY_ONE, loadParts = {} } = handler;
     const parts = { process: startedAtMs, ...loadParts };
     send({ type: "ready", description, batching, parts });
+    watchForOrphanhood(); // now, as it must not make the start slower
   } catch (error) {
     send({ type: "failed", error: toWorkerError(error) }, () => process.exit(1));
   }

@@ -209,3 +209,21 @@ test("between --min-workers and --max-workers a real load brings the second work
   await Promise.all(clients);
   assert.ok(statuses.length > 20 && statuses.every((status) => status === 200));
 });
+
+test("a worker in an endless loop does not outlive its parent, however that ends", async () => {
+  await using server = await startReady({ args: [ODD_JOBS, "--workers", "1"] });
+  const { pid } = ((await (await server.post({ do: "echo" })).json()) ?? {}) as { pid: number };
+  server.post({ do: "loop" }).catch(() => undefined); // nobody will answer
+  await until(async () => (await metric(server.url, "inf_batch_current_size")) === 1, "it loops");
+  server.kill("SIGKILL");
+  await server.exited;
+  const isThere = async (): Promise<boolean> => {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  await until(async () => !(await isThere()), "the worker is gone");
+});

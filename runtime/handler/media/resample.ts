@@ -174,7 +174,11 @@ function pickNearest(image: Raster, width: number, height: number): Raster {
 
 function nearestIndices(from: number, to: number): Int32Array {
   const scale = from / to;
-  return Int32Array.from({ length: to }, (_, target) =>
-    Math.min(from - 1, Math.floor((target + 0.5) * scale)),
-  );
+  const indices = new Int32Array(to);
+  let at = scale * 0.5;
+  for (let target = 0; target < to; target++) {
+    indices[target] = Math.min(from - 1, Math.floor(at));
+    at += scale; // added up, not multiplied: where a middle falls on an edge the rounding decides
+  }
+  return indices;
 }

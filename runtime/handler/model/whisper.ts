@@ -3,7 +3,8 @@
  *
  * It hears a window at a time. Where timestamps are wanted it listens on from the last of them, so nothing is cut in the
  * middle of a sentence (Python's long-form generation, `models/whisper/generation_whisper.py`, without its second tries
- * at a higher temperature). Several sounds are heard together. Letters: `B` sounds, `M` mel bands, `F` frames.
+ * at a higher temperature). It is always told its task, to transcribe if nobody says otherwise; Python leaves that out
+ * where neither client nor repository names a language or a task. Several sounds are heard together. Letters: `B` sounds, `M` mel bands, `F` frames.
  */
 import {
   AutoModelForSpeechSeq2Seq,
@@ -23,6 +24,7 @@ import {
   type GenerationDefaults,
   type GenerationSettings,
 } from "./generation-settings.ts";
+import { findLanguage } from "./whisper-languages.ts";
 import { cutSegments, type Clock, type Segment } from "./whisper-timestamps.ts";
 
 /** A sound to be heard. */
@@ -35,6 +37,9 @@ export interface WhisperItem extends Item {
   readonly isTimed: boolean;
   readonly settings: GenerationSettings;
 }
+
+/** What is spoken, and what is to become of it. */
+export type Spoken = Partial<Pick<WhisperItem, "language" | "task">>;
 
 /** What was heard. */
 export interface Transcript {
@@ -55,6 +60,10 @@ export interface Whisper {
   readonly clock: Clock;
   /** The languages it knows, by their codes; none for a model that knows English alone. */
   readonly languages: readonly string[];
+  /** What the repository says where the client does not. */
+  readonly own: Spoken;
+  /** The same where the client says neither: also what old models say in another way. */
+  readonly unasked: Spoken;
   /** The most tokens that it writes for a window, the prompt included. */
   readonly maxTokens: number;
   /** Samples of a window. */
@@ -66,15 +75,23 @@ export interface Whisper {
   dispose(): Promise<void>;
 }
 
+/** Of old models: the tokens that follow the first one, by their places; `null` is to be found out. */
+const ForcedIds = z.array(z.tuple([z.int(), z.int().nullable()])).nullish();
+
 const WhisperConfig = z.looseObject({
   max_source_positions: z.int().positive().default(1500),
   max_target_positions: z.int().positive().default(448),
   vocab_size: z.int().positive(),
+  forced_decoder_ids: ForcedIds,
 });
 
 const WhisperGeneration = z.looseObject({
   is_multilingual: z.boolean().nullish(),
   max_initial_timestamp_index: z.int().nullish(),
+  /** What a model was trained for may stand here; a client's word counts more. */
+  language: z.string().nullish(),
+  task: z.string().nullish(),
+  forced_decoder_ids: ForcedIds,
 });
 
 /** The vocabulary of the models that know English alone. */
@@ -111,6 +128,21 @@ export async function loadWhisper(model: TaskModel): Promise<Whisper> {
     maxInitial: generation.max_initial_timestamp_index ?? undefined,
   };
 
+  const { language: named } = generation;
+  const ownCode = named ? findLanguage(named, languages) : undefined;
+  const own: Spoken = {
+    ...(ownCode !== undefined && { language: ownCode }),
+    ...readTask(generation.task),
+  };
+  const forcedTokens = (generation.forced_decoder_ids ?? config.forced_decoder_ids ?? []).map(
+    ([, id]) => id ?? -1,
+  );
+  const forcedCode = languages[languageIds.findIndex((id) => forcedTokens.includes(id))];
+  const forced: Spoken = {
+    ...(forcedCode !== undefined && { language: forcedCode }),
+    ...readTask(TASKS.find((name) => forcedTokens.includes(vocabulary.get(`<|${name}|>`) ?? -2))),
+  };
+
   function promptOf({ task, isTimed }: WhisperItem, languageId: number | undefined): number[] {
     const told = languageId === undefined ? [] : [languageId, idOf(`<|${task}|>`)];
     return [startId, ...told, ...(isTimed ? [] : [noTimesId])];
@@ -134,6 +166,8 @@ export async function loadWhisper(model: TaskModel): Promise<Whisper> {
     defaults: await readGenerationDefaults(model),
     clock,
     languages,
+    own,
+    unasked: own.language || own.task ? own : forced,
     maxTokens: config.max_target_positions,
     windowSamples: windowFrames * hopSamples,
     promptLength: (isTimed) => 1 + (isMultilingual ? 2 : 0) + (isTimed ? 0 : 1),
@@ -178,6 +212,13 @@ export async function loadWhisper(model: TaskModel): Promise<Whisper> {
   };
 }
 
+const TASKS = ["transcribe", "translate"] as const;
+
+function readTask(given: string | null | undefined): Pick<Spoken, "task"> {
+  const task = TASKS.find((name) => name === given);
+  return task === undefined ? {} : { task };
+}
+
 async function readFiles({ folder }: TaskModel) {
   const config = WhisperConfig.safeParse(folder.config);
   if (!config.success) throw loadFailure("config.json", folder.path, config.error.message);
@@ -210,7 +251,7 @@ interface Track {
 function listenOn(track: Track, ids: readonly number[], windowFrames: number, clock: Clock): void {
   const left = framesOf(track.item.features) - track.frame;
   if (!track.item.isTimed) {
-    track.ids.push(...ids);
+    track.ids.push(...ids.filter((id) => id < clock.beginId)); // a time that nobody asked for is no text
     track.frame += left;
     return;
   }

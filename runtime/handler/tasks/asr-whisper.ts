@@ -3,7 +3,7 @@
  *
  * A sound that is longer, or whose timestamps are wanted, is heard from one timestamp to the next; with `chunk_length_s`
  * in windows that overlap, whose texts are joined where they agree (`_decode_asr` of the library's tokenizer). The
- * language is heard first where nobody names it: transformers.js would take English. As in Python's pipeline five beams
+ * language is heard first where neither client nor repository names it: transformers.js would take English. As in Python's pipeline five beams
  * are searched unless a client says otherwise. Python refuses a sound longer than a window without timestamps; here
  * they are heard, and left out of the answer. Times of words are not told: they need cross attentions, which few graphs
  * give.
@@ -131,16 +131,19 @@ export async function openWhisper(
 /** @throws `INVALID_INPUT` for a language that the model does not know, or any where it knows English alone. */
 function readLanguage(
   { language, task }: WhisperParameters,
-  { languages }: Whisper,
+  { languages, own, unasked }: Whisper,
 ): Pick<WhisperItem, "language" | "task"> {
   if (languages.length === 0) {
     const given = language ? "language" : task ? "task" : undefined;
     if (given === undefined) return { task: "transcribe" };
     throw invalidInput(ASR_ACTION, `"${given}" is given, and this model knows English alone`);
   }
-  if (!language) return { task: task ?? "transcribe" };
+  if (!language) {
+    const said = task ? own : unasked;
+    return { ...said, task: task ?? said.task ?? "transcribe" };
+  }
   const code = findLanguage(language, languages);
-  if (code !== undefined) return { language: code, task: task ?? "transcribe" };
+  if (code !== undefined) return { language: code, task: task ?? own.task ?? "transcribe" };
   const found = language.length <= 40 ? JSON.stringify(language) : "a long text";
   throw invalidInput(
     ASR_ACTION,

@@ -30,3 +30,9 @@ test("resample() treats each channel alike, however many there are", () => {
     );
   }
 });
+
+test("resample() with nearest rounds as Pillow does where a pixel's middle falls on an edge", () => {
+  const row = { data: Uint8ClampedArray.of(0, 1, 2, 3), width: 4, height: 1, channels: 1 };
+  // `Image.resize((6, 1), NEAREST)` of Pillow 12.3
+  assert.deepEqual([...resample(row, 6, 1, "nearest").data], [0, 1, 1, 2, 2, 3]);
+});

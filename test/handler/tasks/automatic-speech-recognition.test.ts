@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { z } from "zod";
@@ -356,4 +358,51 @@ test("silence has an answer", async () => {
   const silence = { raw: Array.from({ length: 16_000 }, () => 0), sampling_rate: 16_000 };
   assert.equal(typeof (await hear(ctc, silence)).text, "string");
   assert.equal(typeof (await hear(whisper, silence, GREEDY)).text, "string");
+});
+
+const WhisperFile = z.looseObject({ suppress_tokens: z.array(z.number()) });
+
+/** What is heard of the first sound where `generation_config.json` says more. */
+async function hearWith(changes: object, parameters: object): Promise<z.infer<typeof Answer>> {
+  const file = "generation_config.json";
+  const generation = WhisperFile.parse(JSON.parse(readFileSync(join(WHISPER, file), "utf8")));
+  await using variant = await variantOf(WHISPER, { [file]: { ...generation, ...changes } });
+  const handler = await load(variant.path);
+  try {
+    return await hear(handler, sound("audio/tones-0.wav"), { max_new_tokens: 12, ...parameters });
+  } finally {
+    await handler.dispose();
+  }
+}
+
+test("the repository's own language and task hold where the client names none", async () => {
+  const named = (language: string, task: string) => hearWith({}, { language, task });
+  const german = await named("de", "translate");
+  assert.notDeepEqual(german, await named("de", "transcribe"));
+  assert.deepEqual(await hearWith({ language: "german", task: "translate" }, {}), german);
+  assert.deepEqual(
+    await hearWith({ language: "german", task: "translate" }, { language: "fr" }),
+    await named("fr", "translate"),
+  );
+  // Places and tokens, as old models have it: <|de|> is 453, <|translate|> 455.
+  const forced = {
+    forced_decoder_ids: [
+      [1, 453],
+      [2, 455],
+    ],
+  };
+  assert.deepEqual(await hearWith(forced, {}), german);
+  assert.deepEqual(await hearWith(forced, { language: "fr" }), await named("fr", "transcribe"));
+});
+
+test("a time that nobody asked for is no text", async () => {
+  const file = "generation_config.json";
+  const { suppress_tokens: kept } = WhisperFile.parse(
+    JSON.parse(readFileSync(join(WHISPER, file), "utf8")),
+  );
+  const { text } = await hearWith(
+    { suppress_tokens: kept.filter((id) => id < 461) },
+    { language: "en", num_beams: 1, max_new_tokens: 30 },
+  );
+  assert.doesNotMatch(text, /<\|/);
 });
