@@ -6,14 +6,24 @@ import { wantsExplanation, type Batching, type InferenceRequest } from "./infere
 /** Strings below `inputs` are text; a long list of numbers is not walked to its end. */
 const MOST_VALUES = 10_000;
 
-/** A request's size in what its model's costs are predicted from. */
+/** How large a request is, for those who predict and those who bound. */
+export interface RequestSize {
+  /** In what its model's costs are predicted from. */
+  readonly size: number;
+  /** What it keeps in memory while it waits, roughly: its text in two bytes a character, its file. */
+  readonly bytes: number;
+}
+
+/** Walks the request's inputs once. */
 export function measureRequest(
   request: InferenceRequest,
   measure: Batching["measure"] = "characters",
-): number {
-  if (measure === "characters") return countCharacters(request);
+): RequestSize {
+  const characters = countCharacters(request);
+  const bytes = (request.media?.bytes.byteLength ?? 0) + 2 * characters;
+  if (measure === "characters") return { size: characters, bytes };
   const inputs = request.data["inputs"];
-  return Array.isArray(inputs) ? Math.max(1, inputs.length) : 1;
+  return { size: Array.isArray(inputs) ? Math.max(1, inputs.length) : 1, bytes };
 }
 
 /** Characters of all text in the request's inputs; 0 where there is none. */
@@ -58,11 +68,6 @@ export function passesOf(request: InferenceRequest): number {
   const isCount = typeof steps === "number" && Number.isFinite(steps) && steps > 0;
   const counted = isCount ? Math.min(steps, MOST_STEPS) : USUAL_STEPS; // more is refused
   return explanationPasses(counted) + (wants === "beside" ? 1 : 0);
-}
-
-/** What a request keeps in memory while it waits, in bytes, roughly: its text in two bytes a character, its file. */
-export function sizeInMemory(request: InferenceRequest): number {
-  return (request.media?.bytes.byteLength ?? 0) + 2 * countCharacters(request);
 }
 
 /** English in word pieces; what other languages and vocabularies have is learned (`engine/cost-model.ts`). */

@@ -10,8 +10,8 @@ import type { JobQueue } from "./queue.ts";
 export interface Situation {
   /** Whether a worker stands idle. */
   readonly hasIdle: boolean;
-  /** How long a request that came now would wait, as far as is known, in milliseconds. */
-  readonly expectedWaitMs: number;
+  /** How long a request that came now would wait, as far as is known, in milliseconds; asked only where it matters. */
+  readonly expectedWaitMs: () => number;
   /** Whether enough answers were given for that to be believed. */
   readonly isKnown: boolean;
   readonly nowMs: number;
@@ -49,16 +49,17 @@ export function refuse(
   { jobQueueSize }: AdmissionLimits,
 ): RuntimeError | undefined {
   if (queue.size === 0 && (hasIdle || jobQueueSize > 0)) return undefined;
+  const waitMs = expectedWaitMs();
   const full = whatIsFull();
   if (full !== undefined) {
     const text = `Cannot accept the request: ${full}; try again later`;
-    return new RuntimeError("QUEUE_FULL", text, { retryAfterMs: expectedWaitMs });
+    return new RuntimeError("QUEUE_FULL", text, { retryAfterMs: waitMs });
   }
-  if (isKnown && nowMs + expectedWaitMs > deadlineAtMs) {
+  if (isKnown && nowMs + waitMs > deadlineAtMs) {
     const left = Math.max(0, Math.round(deadlineAtMs - nowMs));
     return new RuntimeError(
       "DEADLINE_EXCEEDED",
-      `Cannot answer the request in time: it would wait about ${Math.round(expectedWaitMs)} ms and has ${left} ms`,
+      `Cannot answer the request in time: it would wait about ${Math.round(waitMs)} ms and has ${left} ms`,
     );
   }
   return undefined;

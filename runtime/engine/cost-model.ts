@@ -12,6 +12,8 @@ import type { ForwardPass } from "../inference.ts";
 import { CHARACTERS_PER_TOKEN, guessTokens, SPECIAL_TOKENS } from "../text-length.ts";
 
 export interface CostModel {
+  /** Runs taken into account. */
+  readonly passes: number;
   /** Takes one run into account. */
   observe(pass: ForwardPass): void;
   /** Takes one text's real length into account. */
@@ -101,6 +103,9 @@ export function createCostModel(threads = 1): CostModel {
   }
 
   return {
+    get passes() {
+      return passes;
+    },
     observe({ items, length, ms }) {
       const padded = items * length;
       if (!(padded > 0) || !(ms >= 0)) return;

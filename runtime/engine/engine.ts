@@ -15,7 +15,7 @@ import {
 } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import { SILENT_METRICS, type ModelMetrics } from "../observe/metrics.ts";
-import { measureRequest, passesOf, sizeInMemory } from "../text-length.ts";
+import { measureRequest, passesOf } from "../text-length.ts";
 import { refuse } from "./admission.ts";
 import { POLICIES } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
@@ -198,7 +198,7 @@ export function createEngine({
 
   function expectedMs(batch: readonly Job[]): number | undefined {
     // A job that killed a worker goes alone in every sense: nothing is sent ahead behind it.
-    if (cost.snapshot().passes < FEWEST || batch.some(({ deaths }) => deaths > 0)) return undefined;
+    if (cost.passes < FEWEST || batch.some(({ deaths }) => deaths > 0)) return undefined;
     return cost.estimateMs(batch.length, Math.max(...batch.map(({ tokens }) => tokens)));
   }
 
@@ -252,7 +252,7 @@ export function createEngine({
       queue,
       {
         hasIdle: pool.hasIdle,
-        expectedWaitMs: expectedWaitMs(),
+        expectedWaitMs,
         isKnown: answers >= FEWEST,
         nowMs: now(),
       },
@@ -326,7 +326,7 @@ export function createEngine({
     const share = 1 / parts.length;
     try {
       const pending = parts.map((request) => {
-        const size = measureRequest(request, batching.measure);
+        const { size } = measureRequest(request, batching.measure);
         const onFailure = (): void => group.abort();
         return enqueue({ request, size, bytes: bytes * share, places: share, onFailure }, shared);
       });
@@ -369,8 +369,7 @@ export function createEngine({
     async submit(request, waiting) {
       if (waiting.signal.aborted) throw departure(waiting.signal);
       metrics.requested();
-      const size = measureRequest(request, batching.measure);
-      const bytes = sizeInMemory(request);
+      const { size, bytes } = measureRequest(request, batching.measure);
       admit(predictCost(request, size), bytes, waiting.deadlineAtMs);
       const parts = batching.splitsLists ? splitList(request) : undefined;
       if (parts !== undefined) return enqueueList(parts, bytes, waiting);

@@ -22,7 +22,7 @@ import {
   type FloatTensor,
   type Session,
 } from "./encoder.ts";
-import type { ModelConfig } from "./folder.ts";
+import { assertHasFile, type ModelConfig } from "./folder.ts";
 
 /** A sound as a network reads it. */
 export interface Features {
@@ -68,13 +68,7 @@ const FEATURE_NAMES = ["input_features", "input_values"];
  */
 export async function loadSoundReader({ folder }: TaskModel): Promise<SoundReader> {
   confineLibrary();
-  const file = `${folder.prefix}${CONFIG_FILE}`;
-  if (!folder.files.includes(file)) {
-    throw new RuntimeError(
-      "MODEL_INVALID",
-      `Cannot load the feature extractor: ${file} is missing; \`AutoFeatureExtractor.from_pretrained(<name>).save_pretrained(<folder>)\` of Python's transformers writes it`,
-    );
-  }
+  assertHasFile(folder, CONFIG_FILE, "the feature extractor", "AutoFeatureExtractor");
   let extractor: FeatureExtractor;
   let config: ExtractorConfig;
   try {

@@ -14,6 +14,7 @@ import {
 } from "@huggingface/transformers";
 
 import { messageOf, RuntimeError } from "../../errors.ts";
+import { assertHasFile } from "./folder.ts";
 import { applyLowerCase } from "./lower-case.ts";
 import { mendTokenizer } from "./mend-tokenizer.ts";
 import {
@@ -239,11 +240,7 @@ export async function loadTokenizer({
   note,
 }: TaskModel): Promise<PreTrainedTokenizer> {
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
-    if (folder.files.includes(`${folder.prefix}${name}`)) continue;
-    throw new RuntimeError(
-      "MODEL_INVALID",
-      `Cannot load the tokenizer: ${folder.prefix}${name} is missing; \`AutoTokenizer.from_pretrained(<name>).save_pretrained(<folder>)\` of Python's transformers writes it`,
-    );
+    assertHasFile(folder, name, "the tokenizer", "AutoTokenizer");
   }
   try {
     const tokenizer = await AutoTokenizer.from_pretrained(folder.path, { local_files_only: true });

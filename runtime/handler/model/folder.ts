@@ -107,6 +107,26 @@ export async function readJson<S extends z.ZodType>(
 }
 
 /**
+ * Makes sure that a file beside `config.json` is there.
+ *
+ * @param what What it is for: `the tokenizer`.
+ * @param pythonClass The class of Python's transformers that writes it.
+ * @throws `MODEL_INVALID` with what to do.
+ */
+export function assertHasFile(
+  { files, prefix }: Pick<ModelFolder, "files" | "prefix">,
+  name: string,
+  what: string,
+  pythonClass: string,
+): void {
+  if (files.includes(`${prefix}${name}`)) return;
+  throw new RuntimeError(
+    "MODEL_INVALID",
+    `Cannot load ${what}: ${prefix}${name} is missing; \`${pythonClass}.from_pretrained(<name>).save_pretrained(<folder>)\` of Python's transformers writes it`,
+  );
+}
+
+/**
  * Whether the repository is laid out by sentence-transformers: its vectors are pooled, whatever the card says.
  */
 export function isSentenceTransformer({ files, prefix }: Pick<ModelFolder, "files" | "prefix">) {

@@ -13,6 +13,7 @@ import {
 } from "@huggingface/transformers";
 
 import { RuntimeError } from "../../errors.ts";
+import { assertHasFile } from "./folder.ts";
 import { MOST_PREPARED_PIXELS, shownName, type DecodeOptions } from "../media/image.ts";
 import type { Item, TaskModel } from "../tasks/task.ts";
 import { invalidInput } from "../tasks/inputs.ts";
@@ -154,13 +155,7 @@ const CONFIG_FILE = "preprocessor_config.json";
  */
 export async function loadImageReader({ folder }: TaskModel): Promise<ImageReader> {
   confineLibrary();
-  const file = `${folder.prefix}${CONFIG_FILE}`;
-  if (!folder.files.includes(file)) {
-    throw new RuntimeError(
-      "MODEL_INVALID",
-      `Cannot load the image processor: ${file} is missing; \`AutoImageProcessor.from_pretrained(<name>).save_pretrained(<folder>)\` of Python's transformers writes it`,
-    );
-  }
+  assertHasFile(folder, CONFIG_FILE, "the image processor", "AutoImageProcessor");
   let processor: LibraryProcessor;
   try {
     processor = await AutoImageProcessor.from_pretrained(folder.path, { local_files_only: true });
