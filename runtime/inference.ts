@@ -4,9 +4,63 @@
  * Nothing here knows HTTP, processes or models. All of it survives structured cloning, so it crosses the process
  * wall as it is; the one exception, a stream's `AsyncIterable`, is carried by messages of its own.
  */
+import type { GenerationAbilities, GenerationRequest } from "./generation.ts";
 
-/** What is asked of a model: an answer, or why it answers so. */
-export type InferenceKind = "predict" | "explain";
+/**
+ * What is asked of a model: an answer in its task's own shape, or why it answers so; its graph's raw outputs (`tensors`); a
+ * text, in neutral words (`generation`).
+ */
+export type InferenceKind = "predict" | "explain" | "tensors" | "generate";
+
+/** The Open Inference Protocol's names of what a tensor holds. */
+export const TENSOR_DATATYPES = [
+  "BOOL",
+  "UINT8",
+  "UINT16",
+  "UINT32",
+  "UINT64",
+  "INT8",
+  "INT16",
+  "INT32",
+  "INT64",
+  "FP16",
+  "FP32",
+  "FP64",
+  "BYTES",
+] as const;
+export type TensorDatatype = (typeof TENSOR_DATATYPES)[number];
+
+/**
+ * A tensor's elements, row by row. `BOOL` is a `Uint8Array` of 0 and 1, `FP16` a `Uint16Array` of the numbers' bits, `BYTES` a
+ * list of byte strings.
+ */
+export type TensorData =
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Float32Array
+  | Float64Array
+  | readonly Uint8Array[];
+
+export interface NamedTensor {
+  readonly name: string;
+  readonly datatype: TensorDatatype;
+  /** As many elements as `data` has. */
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** What a graph takes or gives: -1 stands for a dimension of any length. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly datatype: TensorDatatype;
+  readonly shape: readonly number[];
+}
 
 /** Anything `JSON.stringify` prints without loss. */
 export type JsonValue =
@@ -48,6 +102,14 @@ export interface InferenceRequest {
   readonly data: Readonly<Record<string, unknown>>;
   /** A binary body. It reaches the handler as a `Blob` in `data.inputs`. */
   readonly media?: Media;
+  /** What the graph reads, for kind `"tensors"`; `data` is empty then. */
+  readonly tensors?: {
+    readonly inputs: readonly NamedTensor[];
+    /** The outputs that are wanted; all where absent. */
+    readonly outputs?: readonly string[];
+  };
+  /** What to write, for kind `"generate"`; `data` is empty then. */
+  readonly generation?: GenerationRequest;
   /** Request headers in lower case, without credentials. */
   readonly headers: Readonly<Record<string, string>>;
   /**
@@ -106,6 +168,8 @@ export interface ForwardPass {
 export type InferenceOutput =
   | { readonly kind: "json"; readonly value: JsonValue }
   | { readonly kind: "media"; readonly media: Media }
+  /** Of kind `"tensors"`, and of no other. */
+  | { readonly kind: "tensors"; readonly tensors: readonly NamedTensor[] }
   | { readonly kind: "stream"; readonly chunks: AsyncIterable<JsonValue> };
 
 /** How long the stages of one request took, in milliseconds. */
@@ -137,6 +201,15 @@ export interface ModelDescription {
   readonly modelType?: string;
   /** A request's body that this model answers: for the log's "Try it" and for documentation. */
   readonly example?: JsonValue;
+  /** What its graph takes and gives, where it answers requests of kind `"tensors"`. */
+  readonly signature?: {
+    readonly inputs: readonly TensorSpec[];
+    readonly outputs: readonly TensorSpec[];
+  };
+  /** There where it answers requests of kind `"generate"`. */
+  readonly generation?: GenerationAbilities;
+  /** JSON Schemas of what it takes under `inputs` and `parameters`, where it knows. */
+  readonly schemas?: { readonly inputs?: JsonValue; readonly parameters?: JsonValue };
   /** Sentences a person should read once at the start: what was found and chosen, and warnings. */
   readonly notes: readonly { readonly level: "info" | "warn"; readonly text: string }[];
 }

@@ -14,6 +14,7 @@ import type {
   LoadOptions,
   Media,
   ModelDescription,
+  NamedTensor,
 } from "./inference.ts";
 import type { LogFields, LogLevel } from "./observe/log.ts";
 
@@ -45,6 +46,7 @@ export type ToWorker =
 export type JobResult =
   | { readonly kind: "json"; readonly value: JsonValue }
   | { readonly kind: "media"; readonly media: Media }
+  | { readonly kind: "tensors"; readonly tensors: readonly NamedTensor[] }
   | { readonly kind: "stream" }
   | { readonly kind: "error"; readonly error: WorkerError };
 

@@ -1,7 +1,13 @@
 /**
  * How much text a request asks the model to read: what its cost is predicted from before anybody has tokenized it.
  */
-import { wantsExplanation, type Batching, type InferenceRequest } from "./inference.ts";
+import type { GenerationRequest } from "./generation.ts";
+import {
+  wantsExplanation,
+  type Batching,
+  type InferenceRequest,
+  type NamedTensor,
+} from "./inference.ts";
 
 /** Strings below `inputs` are text; a long list of numbers is not walked to its end. */
 const MOST_VALUES = 10_000;
@@ -20,15 +26,26 @@ export function measureRequest(
   measure: Batching["measure"] = "characters",
 ): RequestSize {
   const characters = countCharacters(request);
-  const bytes = (request.media?.bytes.byteLength ?? 0) + 2 * characters;
+  const bytes =
+    (request.media?.bytes.byteLength ?? 0) + bytesOf(request.tensors?.inputs) + 2 * characters;
   if (measure === "characters") return { size: characters, bytes };
   const inputs = request.data["inputs"];
   return { size: Array.isArray(inputs) ? Math.max(1, inputs.length) : 1, bytes };
 }
 
-/** Characters of all text in the request's inputs; 0 where there is none. */
-export function countCharacters({ data }: InferenceRequest): number {
-  const inputs = data["inputs"];
+function bytesOf(tensors: readonly NamedTensor[] = []): number {
+  let bytes = 0;
+  for (const { data } of tensors) {
+    if (ArrayBuffer.isView(data)) bytes += data.byteLength;
+    else for (const element of data) bytes += element.byteLength;
+  }
+  return bytes;
+}
+
+/** Characters of all text in the request's inputs; 0 where there is none. Of tensors, as if the first one were token ids. */
+export function countCharacters({ data, tensors, generation }: InferenceRequest): number {
+  if (tensors !== undefined) return CHARACTERS_PER_TOKEN * (tensors.inputs[0]?.data.length ?? 0);
+  const inputs: unknown = generation === undefined ? data["inputs"] : promptOf(generation);
   if (typeof inputs === "string") return inputs.length;
   let characters = 0;
   let left = MOST_VALUES;
@@ -41,6 +58,17 @@ export function countCharacters({ data }: InferenceRequest): number {
       for (const inner of Object.values(value)) stack.push(inner);
   }
   return characters;
+}
+
+function promptOf({ prompt }: GenerationRequest): unknown {
+  switch (prompt.kind) {
+    case "text":
+      return prompt.text;
+    case "tokens":
+      return new Uint8Array(0); // ids are no text; whoever generates counts them
+    case "chat":
+      return prompt.messages;
+  }
 }
 
 /** Points on an explanation's path where a request does not say: Captum's own default. */

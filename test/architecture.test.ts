@@ -14,6 +14,7 @@ const RUNTIME = fileURLToPath(new URL("../runtime/", import.meta.url));
 const GROUND = [
   "observe",
   "inference",
+  "generation",
   "errors",
   "weights",
   "media-type",

@@ -1,15 +1,15 @@
 /**
  * The HTTP face: middleware, protocols, and what is said when none of them knows a route.
  *
- * To add a protocol: write its file in `protocols/`, mount it here. Each brings its own error shape; unknown routes
- * answer in Hugging Face's, or, below TorchServe's paths and with `--compat torchserve`, in TorchServe's.
+ * To add a protocol: write its file in `protocols/`, name its face here. Each brings its own error shape, which unknown routes
+ * below its paths have too; everything else is told in Hugging Face's, or, with `--compat torchserve`, in TorchServe's.
  */
 import { Hono } from "hono";
 import type { Models } from "../engine/models.ts";
 import { isRuntimeError, RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { AppContext, AppEnv } from "./context.ts";
+import type { AppContext, AppEnv, Face } from "./context.ts";
 import { cors, type CorsSettings } from "./cors.ts";
 import { accessLog, deadlines, onlyMethods, requestIds, shared } from "./middleware.ts";
 import { createHuggingFaceRoutes, renderHuggingFaceError } from "./protocols/huggingface.ts";
@@ -62,30 +62,43 @@ export function createApp({
   );
   if (corsSettings?.corsAllowedOrigin !== undefined) app.use(cors(corsSettings));
   if (tokens !== undefined) app.use(requireToken(tokens, inferenceRule));
-  const torchServe = createTorchServeFace({
-    manner: compat === "torchserve" ? "original" : "mended",
-    maxBodyBytes,
-    version,
-  });
-  app.route("/", torchServe.routes);
+  const faces: readonly Face[] = [
+    createTorchServeFace({
+      manner: compat === "torchserve" ? "original" : "mended",
+      maxBodyBytes,
+      version,
+    }),
+  ];
+  for (const { routes } of faces) app.route("/", routes);
   app.route("/", createHuggingFaceRoutes({ dialect, maxBodyBytes, version }));
   app.get("/metrics", (c) => answerMetrics(c, metrics));
   app.all("/metrics", onlyMethods("GET", "HEAD"));
 
-  app.notFound((c) => torchServe.answerUnrouted(c) ?? nobodyKnows(c));
+  app.notFound(async (c) => {
+    for (const face of faces) {
+      const answer = await face.answerUnrouted?.(c);
+      if (answer !== undefined) return answer;
+    }
+    return renderFailure(c, nobodyKnows(c));
+  });
   app.onError((error, c) => {
-    const renderError = torchServe.speaks(c) ? torchServe.renderError : renderHuggingFaceError;
-    if (isRuntimeError(error)) return renderError(error, c);
+    if (isRuntimeError(error)) return renderFailure(c, error);
     c.get("log").error("A request failed for a reason of the server's own", { error });
     const text = "Cannot answer the request: the server made a mistake";
-    return renderError(new RuntimeError("INTERNAL", text), c);
+    return renderFailure(c, new RuntimeError("INTERNAL", text));
   });
   return app;
 
-  function nobodyKnows(c: AppContext): Response {
-    const routes =
-      "POST /, POST /predict, POST /predictions/{model}, GET /health, GET /ping, GET /info, GET /metrics";
-    const text = `Cannot answer: there is no ${c.req.method} ${c.req.path} here; try ${routes}`;
-    return renderHuggingFaceError(new RuntimeError("ROUTE_NOT_FOUND", text), c);
+  /** In the words of whoever speaks on that path. */
+  function renderFailure(c: AppContext, error: RuntimeError): Response {
+    const face = faces.find(({ speaks }) => speaks(c));
+    return (face?.renderError ?? renderHuggingFaceError)(error, c);
   }
+}
+
+function nobodyKnows({ req }: AppContext): RuntimeError {
+  const routes =
+    "POST /, POST /predict, POST /predictions/{model}, GET /health, GET /ping, GET /info, GET /metrics";
+  const text = `Cannot answer: there is no ${req.method} ${req.path} here; try ${routes}`;
+  return new RuntimeError("ROUTE_NOT_FOUND", text);
 }

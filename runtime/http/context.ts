@@ -1,7 +1,7 @@
 /**
  * What a request carries through the hall: the types that app, middleware and protocols share.
  */
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
 import type { Waiting } from "../engine/engine.ts";
 import type { Models } from "../engine/models.ts";
 import type { RuntimeError } from "../errors.ts";
@@ -36,3 +36,13 @@ export type AppContext = Context<AppEnv>;
 
 /** A protocol's own error body. */
 export type ErrorRenderer = (error: RuntimeError, c: AppContext) => Response;
+
+/** A protocol, as `app.ts` puts it together with the others. */
+export interface Face {
+  readonly routes: Hono<AppEnv>;
+  /** Whether a path is one of its own: failures there, and paths below that do not exist, are told in its words. */
+  readonly speaks: (c: AppContext) => boolean;
+  readonly renderError: ErrorRenderer;
+  /** Answers a path that no route has; what `ROUTE_NOT_FOUND` says in its words where absent. */
+  readonly answerUnrouted?: (c: AppContext) => Promise<Response> | undefined;
+}

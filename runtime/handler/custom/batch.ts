@@ -9,7 +9,7 @@ import type { Log } from "../../observe/log.ts";
 import { countCharacters, guessTokens } from "../../text-length.ts";
 import type { BatchHooks, BatchMember, EndpointHandler } from "../contract.ts";
 import { toHandlerData } from "./data.ts";
-import { notExplained, toHandlerError } from "./message.ts";
+import { refusalOf, toHandlerError } from "./message.ts";
 
 interface Numbered {
   readonly index: number;
@@ -24,15 +24,10 @@ export async function callBatchSafely(
   log: Log,
 ): Promise<void> {
   const numbered = members.map((member, index): Numbered => ({ index, member }));
-  const isExplained = ({ member }: Numbered): boolean => member.request.kind === "explain";
-  await answer(
-    instance,
-    numbered.filter((each) => !isExplained(each)),
-    hooks,
-    log,
-  );
+  const isPredicted = ({ member }: Numbered): boolean => member.request.kind === "predict";
+  await answer(instance, numbered.filter(isPredicted), hooks, log);
   // Explanations have no batches, and predictions do not wait for them.
-  for (const each of numbered.filter(isExplained)) await explain(instance, each, hooks);
+  for (const each of numbered) if (!isPredicted(each)) await explain(instance, each, hooks);
 }
 
 async function explain(
@@ -42,8 +37,9 @@ async function explain(
 ): Promise<void> {
   try {
     context.signal.throwIfAborted();
-    if (typeof instance.explain !== "function") throw notExplained();
-    hooks.onOutcome(index, { value: await instance.explain(toHandlerData(request), context) });
+    const refusal = refusalOf(request.kind, instance);
+    if (refusal !== undefined) throw refusal;
+    hooks.onOutcome(index, { value: await instance.explain?.(toHandlerData(request), context) });
   } catch (error) {
     hooks.onOutcome(index, { error: toHandlerError(error, context.signal) });
   }

@@ -18,7 +18,7 @@ import type {
 import { toHandlerData } from "./data.ts";
 import { toLoadError, WANTED_SHAPE } from "./failure.ts";
 import { callBatchSafely } from "./batch.ts";
-import { notExplained, toHandlerError } from "./message.ts";
+import { refusalOf, toHandlerError } from "./message.ts";
 
 /** The names under which the class may be exported; the second is Hugging Face's older one. */
 const CLASS_NAMES = ["EndpointHandler", "PreTrainedPipeline"] as const;
@@ -185,8 +185,8 @@ async function callSafely(
   request: InferenceRequest,
   context: CallContext,
 ): Promise<unknown> {
-  // Whoever asks for an explanation must not get a prediction.
-  if (request.kind === "explain" && typeof instance.explain !== "function") throw notExplained();
+  const refusal = refusalOf(request.kind, instance);
+  if (refusal !== undefined) throw refusal;
   try {
     const data = toHandlerData(request);
     return request.kind === "explain"

@@ -6,6 +6,7 @@
  */
 import { pathToFileURL } from "node:url";
 import { isRuntimeError, messageOf, RuntimeError } from "../../errors.ts";
+import type { InferenceKind } from "../../inference.ts";
 import { redact } from "../../observe/log.ts";
 
 /** The longest message a client reads, in UTF-16 units: enough for a sentence, too short for a dump. */
@@ -42,8 +43,34 @@ export function toHandlerError(error: unknown, signal?: AbortSignal): RuntimeErr
   return new RuntimeError("HANDLER_FAILED", `Handler failed: ${text}`, { cause: error });
 }
 
+/**
+ * What an author's class cannot answer; `undefined` where it can. Whoever asks for an explanation must not get a prediction,
+ * nor a prediction in place of a graph's tensors or a generation in neutral words, which only the default handler knows.
+ */
+export function refusalOf(
+  kind: InferenceKind,
+  instance: { readonly explain?: unknown },
+): RuntimeError | undefined {
+  switch (kind) {
+    case "predict":
+      return undefined;
+    case "explain":
+      return typeof instance.explain === "function" ? undefined : notExplained();
+    case "tensors":
+      return new RuntimeError(
+        "NOT_SUPPORTED",
+        "Cannot run the graph: this repository's own handler answers, which takes inputs and no tensors of the graph",
+      );
+    case "generate":
+      return new RuntimeError(
+        "NOT_SUPPORTED",
+        "Cannot generate: this repository's own handler answers in a shape of its own; send its inputs to POST /",
+      );
+  }
+}
+
 /** Of a handler without a method `explain`. */
-export function notExplained(): RuntimeError {
+function notExplained(): RuntimeError {
   const text = "the repository's own handler has no method explain, and gives predictions only";
   return new RuntimeError("NOT_SUPPORTED", `Cannot explain the prediction: ${text}`);
 }

@@ -157,6 +157,11 @@ function refusal(
   { kind, data }: InferenceRequest,
   explaining: ExplainingTask | undefined,
 ): RuntimeError | undefined {
+  if (kind === "generate")
+    return new RuntimeError(
+      "NOT_SUPPORTED",
+      "Cannot generate: this model's task is another; text-generation is what generates",
+    );
   const parameters = data["parameters"];
   if (typeof parameters === "object" && parameters !== null && "explain" in parameters) {
     const { explain } = parameters;

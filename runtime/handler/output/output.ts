@@ -1,5 +1,5 @@
 /**
- * What a handler returned, as one of the three neutral outputs: JSON, a file, or a stream.
+ * What a handler returned, as one of the neutral outputs: JSON, a file, a stream, or a graph's own tensors.
  *
  * `json.ts` knows what becomes of values inside JSON, `tensor.ts` of numbers, `file.ts` of images
  * and sounds.
@@ -9,6 +9,7 @@ import type { InferenceOutput, JsonValue, Media } from "../../inference.ts";
 import { toHandlerError } from "../custom/message.ts";
 import { encode, isFile, type FileLike } from "./file.ts";
 import { isStream, toJsonAwaiting, type Stream } from "./json.ts";
+import { TensorAnswer } from "./tensor-answer.ts";
 
 /** What bytes of no stated type are. */
 const BYTES = "application/octet-stream";
@@ -24,6 +25,7 @@ const BYTES = "application/octet-stream";
 export async function toOutput(result: unknown): Promise<InferenceOutput> {
   try {
     if (typeof result === "object" && result !== null) {
+      if (result instanceof TensorAnswer) return { kind: "tensors", tensors: result.tensors };
       if (isStream(result)) return { kind: "stream", chunks: toChunks(result) };
       if (result instanceof Response) return await fromResponse(result);
       const media = toMedia(result);

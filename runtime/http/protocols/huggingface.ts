@@ -139,6 +139,8 @@ async function predict(
         renderMedia(media, accept, () => fileAsJson(media, description)),
       );
     }
+    case "tensors": // nobody asks for them here
+      throw new RuntimeError("INTERNAL", "Cannot answer: the model answered with raw tensors");
     case "stream": {
       c.get("keepWaiting")();
       const hooks = {

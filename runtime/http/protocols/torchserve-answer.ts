@@ -6,7 +6,7 @@
  * text, the generated text. A client that sends `parameters` wants more than that handler has, and gets the task's whole
  * answer. With `original`, what hubserve adds to explanations is left out, and content types as well.
  */
-import { isRuntimeError } from "../../errors.ts";
+import { isRuntimeError, RuntimeError } from "../../errors.ts";
 import type {
   InferenceOutput,
   InferenceRequest,
@@ -114,6 +114,8 @@ export async function renderOutput(
       const { bytes, contentType } = output.media;
       return { body: new Uint8Array(bytes), headers: { "content-type": contentType } };
     }
+    case "tensors": // nobody asks for them here
+      throw new RuntimeError("INTERNAL", "Cannot answer: the model answered with raw tensors");
     case "stream":
       return renderStream(c, output.chunks, manner);
   }

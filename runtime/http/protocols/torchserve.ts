@@ -11,7 +11,7 @@ import { Hono } from "hono";
 import type { Models } from "../../engine/models.ts";
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
 import type { InferenceKind, InferenceRequest, JsonValue } from "../../inference.ts";
-import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
+import type { AppContext, AppEnv, ErrorRenderer, Face } from "../context.ts";
 import { setAnswerHeaders, withoutCredentials } from "../exchange.ts";
 import { stickyKeyOf } from "../middleware.ts";
 import { respond, setHeader } from "../respond.ts";
@@ -35,20 +35,6 @@ export interface TorchServeOptions {
   readonly version: string;
 }
 
-export interface TorchServeFace {
-  readonly routes: Hono<AppEnv>;
-  /**
-   * For a path that nobody else answers: a prediction on the oldest form of path, or its own 404.
-   *
-   * @returns `undefined` where the path is none of TorchServe's.
-   */
-  answerUnrouted(c: AppContext): Promise<Response> | undefined;
-  /** Whether the path is one of its own. */
-  speaks(c: AppContext): boolean;
-  /** For failures on its paths outside its routes. */
-  readonly renderError: ErrorRenderer;
-}
-
 /** What an inference needs besides its model. */
 interface Asking {
   readonly kind: InferenceKind;
@@ -58,7 +44,7 @@ interface Asking {
   readonly readsQuery?: boolean;
 }
 
-export function createTorchServeFace(options: TorchServeOptions): TorchServeFace {
+export function createTorchServeFace(options: TorchServeOptions): Face {
   const { manner, version } = options;
   const renderError: ErrorRenderer = (error, c) => {
     setUncached(c);
