@@ -1,19 +1,32 @@
 /**
- * Takes out of an installed `node_modules` what never runs in the image: other platforms' binaries, what only browsers
- * load, TypeScript, source maps and documentation. Licences stay wherever the package stays.
+ * Takes out of an installed `node_modules` what never runs in the image: other platforms' binaries, what only browsers and
+ * bundlers load, TypeScript, source maps and documentation. Licences stay wherever the package stays.
  *
- *     node scripts/prune-runtime.mjs <folder with node_modules>
+ *     node scripts/prune-runtime.mjs <folder with node_modules> [--text]
+ *
+ * With `--text` the codecs of images and sounds go too, for models that read and write text alone; whoever asks for one is
+ * told so by what stands in their places.
  *
  * Prints what it freed. Meant for images, where disk is paid for at every pull; a development clone keeps everything.
  * Removing a name that is not there is no error, so a new version of a package can only make the image larger.
  */
-import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 
 /** Some packages keep theirs in Markdown, or in a vendor's folder among the sources. */
 const LICENCE = /licen[cs]e|notice|copying|patents/i;
 
-const modules = join(resolve(process.argv[2] ?? "."), "node_modules");
+const [folder = ".", ...flags] = process.argv.slice(2);
+const modules = join(resolve(folder), "node_modules");
 if (!existsSync(modules)) {
   console.error(`Cannot prune: there is no ${modules}`);
   process.exit(2);
@@ -42,8 +55,50 @@ remove(join(transformers, "src"));
 remove(join(modules, "@huggingface", "hub", "dist", "browser"));
 remove(join(modules, "yaml", "browser"));
 
+// OpenTelemetry builds each package three times; Node takes the one in build/src.
+const telemetry = join(modules, "@opentelemetry");
+for (const name of namesIn(telemetry)) {
+  for (const variant of ["esm", "esnext"]) remove(join(telemetry, name, "build", variant));
+}
+remove(join(modules, "protobufjs", "dist"));
+
+if (flags.includes("--text")) removeCodecs();
+
 // Node runs no TypeScript below node_modules, and nothing reads the rest.
 removeFiles(modules, /\.(?:[cm]?ts|map|md|markdown)$/i);
+
+/**
+ * transformers.js and `handler/media/` import these statically, so something must stand in their places: it loads, and fails
+ * with a sentence once it is used.
+ */
+function removeCodecs() {
+  remove(join(modules, "@img"));
+  const decoders = [
+    ["sharp", ""],
+    ["mpg123-decoder", "MPEGDecoder"],
+    ["opus-decoder", "OpusDecoder"],
+    ["@wasm-audio-decoders/flac", "FLACDecoder"],
+    ["@wasm-audio-decoders/ogg-vorbis", "OggVorbisDecoder"],
+  ];
+  for (const [name, exported] of decoders) {
+    const folder = join(modules, name);
+    if (!existsSync(folder)) continue;
+    const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    remove(folder);
+    mkdirSync(folder, { recursive: true });
+    const about = { name, version: `${version}-none`, type: "commonjs", main: "index.js" };
+    writeFileSync(join(folder, "package.json"), JSON.stringify(about));
+    const code = [
+      `"use strict";`,
+      `function none() {`,
+      `  const text = "Cannot read images and sounds: this image of hubserve is the one for text; use the full one";`,
+      `  throw Object.assign(new Error(text), { code: "NO_CODECS" });`,
+      `}`,
+      exported === "" ? "module.exports = none;" : `exports.${exported} = none;`,
+    ];
+    writeFileSync(join(folder, "index.js"), `${code.join("\n")}\n`);
+  }
+}
 
 function removeFiles(folder, pattern) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {

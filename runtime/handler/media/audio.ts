@@ -12,6 +12,7 @@ import { BrokenSound, type AudioDecoder, type Stretch } from "./audio-decoder.ts
 import { decodeOggOpus, decodeWebm } from "./audio-opus.ts";
 import { createResampler, type Resampler } from "./audio-resample.ts";
 import { decodeWav } from "./audio-wav.ts";
+import { codecsMissing } from "./no-codecs.ts";
 
 export interface DecodeAudioOptions {
   /** What is being done, for a refusal: `classify the sound`. */
@@ -54,6 +55,8 @@ export async function decodeAudio(
   try {
     sound = await collect(format.decode(bytes), sampleRate);
   } catch (error) {
+    const missing = codecsMissing(error);
+    if (missing !== undefined) throw missing;
     const why = error instanceof BrokenSound ? `: ${error.message}` : "";
     throw invalidInput(
       action,

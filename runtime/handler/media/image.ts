@@ -7,6 +7,7 @@
  */
 import { RawImage } from "@huggingface/transformers";
 import sharp, { type Sharp } from "sharp";
+import { codecsMissing } from "./no-codecs.ts";
 
 import { isRuntimeError } from "../../errors.ts";
 import type { Media } from "../../inference.ts";
@@ -74,6 +75,8 @@ export async function decodeImage({ bytes }: Media, options: DecodeOptions): Pro
     return space === "cmyk" ? await decodeCmyk(file) : await decodeRgb(file);
   } catch (error) {
     if (isRuntimeError(error)) throw error;
+    const missing = codecsMissing(error);
+    if (missing !== undefined) throw missing;
     throw fail("not an image that can be decoded", error);
   }
 }
