@@ -39,6 +39,10 @@ const SUFFIX: Readonly<Record<Dtype, string>> = {
   q1f16: "_q1f16",
 };
 
+/** Where onnxruntime computes, in its own names. `coreml` is Apple's, `dml` Windows's; `cuda` needs files of its own. */
+export const DEVICES = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;
+export type Device = (typeof DEVICES)[number];
+
 /** The weights that will be used. Paths are relative to the repository, with `/`. */
 export interface Weights {
   readonly dtype: Dtype;
@@ -87,6 +91,7 @@ export function chooseWeights(files: readonly string[], wanted?: Dtype): Weights
     if (byDtype === undefined) variants.set(component, (byDtype = new Map()));
     byDtype.set(dtype, file);
   }
+  for (const component of supersededBy([...variants.keys()])) variants.delete(component);
 
   const main = variants.get("model");
   const mains = main === undefined ? [...variants.values()] : [main];
@@ -141,6 +146,17 @@ function parseWeightName(name: string): { component: string; dtype: Dtype } {
 /** Optimum's and sentence-transformers' graphs for one kind of processor (`model_O3`, `model_qint8_avx512`). */
 function isTunedVariant(component: string): boolean {
   return /_(?:O[1-4]|qu?int8_\w+)$/.test(component);
+}
+
+/**
+ * Older exports of a decoder come in two files, for the first pass and for all later ones. Where one file does both, it is taken: beside
+ * an encoder that is the merged one alone.
+ */
+function supersededBy(components: readonly string[]): readonly string[] {
+  const isOneFile =
+    components.includes("decoder_model_merged") ||
+    (components.includes("model") && !components.includes("encoder_model"));
+  return isOneFile ? ["decoder_model", "decoder_with_past_model"] : [];
 }
 
 function isExternalDataOf(graph: string, file: string): boolean {

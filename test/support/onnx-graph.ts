@@ -6,10 +6,24 @@
  */
 
 /** How the elements of a tensor are stored: `TensorProto.DataType`. */
-const ELEMENT = { float: 1, int64: 7 } as const;
+const ELEMENT = {
+  float: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  string: 8,
+  bool: 9,
+  float16: 10,
+  double: 11,
+  uint32: 12,
+  uint64: 13,
+} as const;
 type Element = keyof typeof ELEMENT;
 
-/** A graph's input or output; a named axis may have any size. */
+/** A graph's input or output; a named axis may have any size, as may one named "". */
 export interface Port {
   readonly name: string;
   readonly element: Element;
@@ -27,9 +41,11 @@ export interface Node {
 /** A weight. */
 export interface Constant {
   readonly name: string;
-  readonly element: Element;
+  readonly element: "float" | "int64";
   readonly shape: readonly number[];
   readonly values: readonly number[];
+  /** The file that holds the values in the model's place, beside it; whoever needs it writes it. */
+  readonly file?: string;
 }
 
 export interface Graph {
@@ -67,7 +83,7 @@ function encodeAttribute(name: string, value: number | readonly number[]): Buffe
   return Buffer.concat([text(1, name), ...values, integer(20, isList ? 7 : 2)]);
 }
 
-function encodeConstant({ name, element, shape, values }: Constant): Buffer {
+function encodeConstant({ name, element, shape, values, file }: Constant): Buffer {
   const data =
     element === "float"
       ? Buffer.from(Float32Array.from(values).buffer)
@@ -76,7 +92,9 @@ function encodeConstant({ name, element, shape, values }: Constant): Buffer {
     ...shape.map((size) => integer(1, size)),
     integer(2, ELEMENT[element]),
     text(8, name),
-    bytes(9, data),
+    ...(file === undefined
+      ? [bytes(9, data)]
+      : [bytes(13, Buffer.concat([text(1, "location"), text(2, file)])), integer(14, 1)]),
   ]);
 }
 
