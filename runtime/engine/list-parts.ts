@@ -30,10 +30,14 @@ export function joinParts(results: readonly InferenceResult[], tookMs: number): 
     );
   });
   const queueMs = Math.min(...results.map(({ timings }) => timings.queueMs));
+  const counts = results.flatMap(({ tokens }) => tokens ?? []);
   const warnings = [...new Set(results.flatMap((result) => result.warnings ?? []))];
   return {
     output: { kind: "json", value },
     timings: { queueMs, inferenceMs: tookMs - queueMs },
+    ...(counts.length === results.length && {
+      tokens: counts.reduce((sum, each) => sum + each, 0),
+    }),
     ...(warnings.length > 0 && { warnings }),
   };
 }

@@ -32,12 +32,15 @@ import type { OpenTask, Task } from "./task.ts";
 
 const ACTION = "extract features";
 
-const wantedPooling = `"mean", "cls", "max", "last_token" or "none"`;
+const wantedPooling = `"mean", "cls", "max", "last_token", "none" or "auto"`;
 const wantedDimensions = "a whole number of at least 1";
 
 export const FeatureExtractionParameters = z.object({
-  /** How a text's vectors become one; `"none"` keeps them all. */
-  pooling: z.enum(["mean", "cls", "max", "last_token", "none"], wantedPooling).nullish(),
+  /**
+   * How a text's vectors become one; `"none"` keeps them all. `"auto"`: as the repository says, and where it says nothing,
+   * their mean, of length 1.
+   */
+  pooling: z.enum(["mean", "cls", "max", "last_token", "none", "auto"], wantedPooling).nullish(),
   /** Whether vectors have length 1; by default as the repository says. */
   normalize: z.boolean("true or false").nullish(),
   /** Keep only so many leading dimensions, for models trained to allow it (Matryoshka). */
@@ -88,7 +91,7 @@ export type TokenFeaturesAnswer =
   | readonly FeatureExtractionAnswer[]
   | readonly (readonly FeatureExtractionAnswer[])[];
 
-interface State {
+export interface FeatureExtractionState {
   readonly isList: boolean;
   readonly isPooled: boolean;
   readonly normalize: boolean;
@@ -96,14 +99,16 @@ interface State {
   readonly dimensions: number | undefined;
 }
 
-function openFeatureExtraction(
+/** Also for tasks that answer with vectors besides what they are for. */
+export function openFeatureExtraction(
   embedder: Embedder,
-): OpenTask<EmbedderItem, readonly number[][], State> {
+): OpenTask<EmbedderItem, readonly number[][], FeatureExtractionState> {
   const { own } = embedder;
 
   function reductionFor(parameters: FeatureExtractionParameters): Reduction {
     const { pooling, normalize, dimensions } = parameters;
     if (pooling === "none") return "tokens";
+    if (pooling === "auto") return embedder.pooled;
     if (pooling) return [pooling];
     const wantsVector = [normalize, dimensions].some(
       (option) => (option ?? undefined) !== undefined,
@@ -144,7 +149,8 @@ function openFeatureExtraction(
       const state = {
         isList,
         isPooled,
-        normalize: parameters.normalize ?? (isPooled && own?.normalize === true),
+        normalize:
+          parameters.normalize ?? (isPooled && (own?.normalize ?? parameters.pooling === "auto")),
         dimensions: parameters.dimensions ?? undefined,
       };
       return { items, state };

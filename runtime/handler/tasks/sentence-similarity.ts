@@ -5,6 +5,9 @@
  * get it where HTTP is spoken. Texts are pooled as the repository says, else by the mean, the default of
  * sentence-transformers.
  *
+ * Most embedding models on the Hub carry this task's name. So texts that come with the parameter `pooling` are answered with
+ * their vectors, by feature extraction: it is how `POST /v1/embeddings` asks.
+ *
  * @example
  * ```jsonc
  * // test/fixtures/models/minilm-embed in fp32.
@@ -15,7 +18,9 @@
  */
 import { z } from "zod";
 
+import type { InferenceRequest } from "../../inference.ts";
 import { openEmbedder, type Embedder, type EmbedderItem } from "./embedder.ts";
+import { openFeatureExtraction, type FeatureExtractionState } from "./feature-extraction.ts";
 import { MaxLengthParameter, readInputs, readParameters, TruncationParameter } from "./inputs.ts";
 import { cosine } from "./pooling.ts";
 import type { OpenTask, Task } from "./task.ts";
@@ -54,14 +59,24 @@ export const sentenceSimilarity: Task = {
   },
 };
 
+/** Whether the texts' vectors are wanted, and no comparison. */
+function asksForVectors({ data }: InferenceRequest): boolean {
+  const { inputs, parameters } = data;
+  const isText = typeof inputs === "string" || Array.isArray(inputs);
+  return isText && typeof parameters === "object" && parameters !== null && "pooling" in parameters;
+}
+
 function openSentenceSimilarity(
   embedder: Embedder,
-): OpenTask<EmbedderItem, readonly number[][], undefined> {
+): OpenTask<EmbedderItem, readonly number[][], FeatureExtractionState | undefined> {
+  const features = openFeatureExtraction(embedder);
   return {
     notes: embedder.notes,
 
     /** The source sentence is the first item. */
-    preprocess(request, { warn }) {
+    preprocess(request, context) {
+      if (asksForVectors(request)) return features.preprocess(request, context);
+      const { warn } = context;
       const inputs = readInputs(SentenceSimilarityInputs, request, ACTION);
       const { truncation, max_length } = readParameters(
         SentenceSimilarityParameters,
@@ -84,9 +99,12 @@ function openSentenceSimilarity(
 
     inference: (items) => embedder.inference(items),
 
-    postprocess(_state, [source, ...others]): SentenceSimilarityAnswer {
+    postprocess(state, results) {
+      if (state !== undefined) return features.postprocess(state, results);
+      const [source, ...others] = results;
       const vector = source?.[0] ?? [];
-      return { similarities: others.map((rows) => cosine(vector, rows[0] ?? [])) };
+      const similarities = others.map((rows) => cosine(vector, rows[0] ?? []));
+      return { similarities } satisfies SentenceSimilarityAnswer;
     },
 
     dispose: () => embedder.dispose(),

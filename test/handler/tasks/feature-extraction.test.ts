@@ -115,6 +115,25 @@ test(`pooling "none" gives the tokens of an embedding model too`, async () => {
   assertNear(rows[0] ?? [], first?.cls_not_normalised ?? [], 1e-4);
 });
 
+test(`pooling "auto" is the repository's own, and where it says nothing the mean, of length 1`, async () => {
+  assertNear(
+    await vectorOf({ inputs: TEXT, parameters: { pooling: "auto" } }),
+    first?.embedding ?? [],
+    1e-4,
+  );
+  await using repository = await variantOf(MINILM, PLAIN);
+  const handler = await load(repository.path);
+  const vector = await vectorOf({ inputs: TEXT, parameters: { pooling: "auto" } }, handler);
+  assertNear(vector, first?.embedding ?? [], 1e-4);
+  const raw = { pooling: "auto", normalize: false };
+  assertNear(
+    await vectorOf({ inputs: TEXT, parameters: raw }, handler),
+    first?.mean_pooled_not_normalised ?? [],
+    1e-4,
+  );
+  await handler.dispose();
+});
+
 test("dimensions keeps the first ones and normalizes again", async () => {
   const full = first?.embedding ?? [];
   const cut = await vectorOf({ inputs: TEXT, dimensions: 4 });
@@ -233,7 +252,7 @@ const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: str
   ],
   [
     { inputs: "a", parameters: { pooling: "sum" } },
-    `"pooling" is "sum", wanted "mean", "cls", "max", "last_token" or "none"`,
+    `"pooling" is "sum", wanted "mean", "cls", "max", "last_token", "none" or "auto"`,
   ],
   [
     { inputs: "a ".repeat(200), truncate: false },

@@ -71,6 +71,17 @@ test("no sentences have no similarities", async () => {
   assert.deepEqual(await ask(minilm, { inputs }), { similarities: [] });
 });
 
+test("texts that name a pooling are answered with vectors, whose cosines are the similarities", async () => {
+  const answer = await ask(minilm, { inputs: sentences, parameters: { pooling: "auto" } });
+  const vectors = z.array(z.array(z.number())).parse(answer);
+  assert.equal(vectors.length, sentences.length);
+  const [first = []] = vectors;
+  const products = vectors.map((vector) =>
+    vector.reduce((sum, x, i) => sum + x * (first[i] ?? 0), 0),
+  );
+  assertNear(products, similarities[0] ?? [], 1e-4); // normalized, as modules.json says
+});
+
 const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: string])[] = [
   [
     { inputs: "a" },
