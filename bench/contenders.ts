@@ -122,7 +122,7 @@ export function hubserveOptions(
       ...more,
     ],
     nodeFlags: hubserve.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [],
-    ready: /Ready after .*(http:\/\/\S+)/,
+    ready: /Ready after .*(http:\/\/[^\s"]+)/,
   };
 }
 

@@ -191,10 +191,14 @@ function createLayers(graph: GraphWriter, precision: Precision, random: Random):
   };
 }
 
-/** Uniform with BERT's standard deviation. */
-function drawWeights(random: Random, dims: readonly number[]): Float32Array {
+/** Uniform, with BERT's standard deviation unless told. */
+export function drawWeights(
+  random: Random,
+  dims: readonly number[],
+  deviation = WEIGHT_DEVIATION,
+): Float32Array {
   const size = dims.reduce((product, dim) => product * dim, 1);
-  const reach = WEIGHT_DEVIATION * Math.sqrt(12);
+  const reach = deviation * Math.sqrt(12);
   const weights = new Float32Array(size);
   for (let i = 0; i < size; i++) weights[i] = (random() - 0.5) * reach;
   return weights;

@@ -111,12 +111,22 @@ export function makeModel(
   name: BenchModelName,
   onStart: (folder: string) => void = () => undefined,
 ): string {
-  const folder = join(BENCH_MODELS_FOLDER, `${name}-v${LAYOUT_VERSION}`);
+  const model: BenchModel = BENCH_MODELS[name];
+  const write = (folder: string): void => writeRepository(folder, model);
+  return makeOnce(`${name}-v${LAYOUT_VERSION}`, write, onStart);
+}
+
+/** Makes a folder of the bench's models unless it is there. @returns It, absolute. */
+export function makeOnce(
+  name: string,
+  write: (folder: string) => void,
+  onStart: (folder: string) => void,
+): string {
+  const folder = join(BENCH_MODELS_FOLDER, name);
   if (existsSync(folder)) return folder;
   onStart(folder);
-  const model: BenchModel = BENCH_MODELS[name];
   const draft = `${folder}.${process.pid}`;
-  writeRepository(draft, model);
+  write(draft);
   try {
     renameSync(draft, folder); // all or nothing, and of two at once the first wins
   } catch (error) {

@@ -22,6 +22,9 @@ export interface Observation {
   /** Server-sent events, and the time from the handler's yield to the client's read. */
   readonly events?: number;
   readonly firstEventMs?: Percentiles;
+  /** Of texts that are written: from the request to its first token, and from each token to the next. */
+  readonly firstTokenMs?: Percentiles;
+  readonly betweenTokensMs?: Percentiles;
 }
 
 export type FromMeasured =

@@ -63,6 +63,8 @@ export interface GenerationParameters {
   /** Whether the text that ended the sequence is part of the answer; Hugging Face says yes, OpenAI no. */
   readonly keepsStop?: boolean;
   readonly ignoreEos?: boolean;
+  /** What every sequence is to be: a JSON object, and its end then; anything where absent. */
+  readonly format?: "json";
   /** The same seed, model and request give the same text. */
   readonly seed?: number;
   /** Keeps only this many of the prompt's last tokens. */
@@ -77,7 +79,9 @@ export interface GenerationParameters {
   readonly promptTokens?: boolean;
 }
 
-/** `length`: as long as it may be. `eos_token`: the model ended it. `stop_sequence`: a text of `stop`. */
+/**
+ * `length`: as long as it may be. `eos_token`: the model ended it, or what it was to be is whole. `stop_sequence`: a text of `stop`.
+ */
 export type FinishReason = "length" | "eos_token" | "stop_sequence";
 
 /** One token. */
@@ -90,13 +94,18 @@ export interface GeneratedToken {
   readonly special: boolean;
 }
 
+/** A token of a prompt, with the likeliest that could have stood in its place, where both were asked for. */
+export interface PromptToken extends GeneratedToken {
+  readonly top?: readonly GeneratedToken[];
+}
+
 /** What a stream says, in order: `start`, then for each sequence its `token`s and one `end`; sequences may mix. */
 export type GenerationEvent =
   | {
       readonly type: "start";
       readonly promptTokens: number;
       /** The prompt's tokens, where they were asked for. */
-      readonly prompt?: readonly GeneratedToken[];
+      readonly prompt?: readonly PromptToken[];
     }
   | {
       readonly type: "token";
@@ -128,7 +137,7 @@ export interface GeneratedSequence {
 
 export interface GenerationResult {
   readonly promptTokens: number;
-  readonly prompt?: readonly GeneratedToken[];
+  readonly prompt?: readonly PromptToken[];
   readonly sequences: readonly (GeneratedSequence & {
     readonly details: readonly {
       readonly token: GeneratedToken;
@@ -145,4 +154,34 @@ export interface GenerationAbilities {
   readonly tools: boolean;
   /** The most tokens of prompt and answer together. */
   readonly maxTokens: number;
+}
+
+/** How much one worker may write at once; what is absent follows from the model and the machine. */
+export interface GenerationLimits {
+  /** Sequences that are read or written together. */
+  readonly maxSequences?: number;
+  /** Tokens of them together: prompts and what is written. */
+  readonly maxTotalTokens?: number;
+  /** Workers that share the machine's memory. */
+  readonly workers?: number;
+}
+
+/** What one worker has written since it last told, and how things stand. */
+export interface GenerationStatistics {
+  /** Tokens of prompts, those included that were copied from prompts that begin alike. */
+  readonly promptTokens: number;
+  readonly reusedTokens: number;
+  /** Tokens written. */
+  readonly tokens: number;
+  /** From a request's arrival in the worker to its first token, one for each request. */
+  readonly firstTokenMs: readonly number[];
+  /** The mean time of each further token, one for each sequence. */
+  readonly perTokenMs: readonly number[];
+  readonly gauges: {
+    readonly running: number;
+    readonly waiting: number;
+    /** Tokens that running sequences have room for, and the most there may be. */
+    readonly cacheTokens: number;
+    readonly cacheLimit: number;
+  };
 }

@@ -4,7 +4,8 @@
  * Nothing here knows HTTP, processes or models. All of it survives structured cloning, so it crosses the process
  * wall as it is; the one exception, a stream's `AsyncIterable`, is carried by messages of its own.
  */
-import type { GenerationAbilities, GenerationRequest } from "./generation.ts";
+import type { GenerationAbilities, GenerationLimits, GenerationRequest } from "./generation.ts";
+import type { Device } from "./weights.ts";
 
 /**
  * What is asked of a model: an answer in its task's own shape, or why it answers so; its graph's raw outputs (`tensors`); a
@@ -164,6 +165,29 @@ export interface ForwardPass {
   readonly ms: number;
 }
 
+export const METRIC_TYPES = ["counter", "gauge", "histogram"] as const;
+export type MetricType = (typeof METRIC_TYPES)[number];
+
+/** One value that a handler measured, on its way to `/metrics`. */
+export interface HandlerMetric {
+  readonly name: string;
+  readonly type: MetricType;
+  /** TorchServe's word for it: `"Milliseconds"`, `"Count"`. */
+  readonly unit: string;
+  readonly value: number;
+  /** What it belongs to besides its model. */
+  readonly dimensions: Readonly<Record<string, string>>;
+  readonly requestId: string;
+}
+
+/** What a handler says of its answer's HTTP head. Protocols whose answers have a fixed shape leave it aside. */
+export interface ResponseHead {
+  /** From 200 to 599. */
+  readonly status?: number;
+  /** In lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** One answer of a model. */
 export type InferenceOutput =
   | { readonly kind: "json"; readonly value: JsonValue }
@@ -178,13 +202,31 @@ export interface InferenceTimings {
   readonly queueMs: number;
   /** Inside the handler, until its answer or, for a stream, until its iterator. */
   readonly inferenceMs: number;
+  /** Parts of `inferenceMs`, where the handler tells them; absent for a list, whose parts are each under way for themselves. */
+  readonly stages?: StageTimes;
+}
+
+/** How long the parts of an inference took in the worker, in milliseconds. */
+export interface StageTimes {
+  /** Making the input ready: tokenizing, decoding an image. */
+  readonly prepareMs: number;
+  /** From there until the model ran with it: others of the batch had their turn. */
+  readonly waitMs: number;
+  /** The runs of the model that it was in. */
+  readonly modelMs: number;
+  /** How many inputs were in the largest of those runs. */
+  readonly batchSize: number;
 }
 
 export interface InferenceResult {
   readonly output: InferenceOutput;
   readonly timings: InferenceTimings;
+  /** How many tokens the model read, special ones included; where the handler counts them. */
+  readonly tokens?: number;
   /** What the caller should know about the answer: a text was cut, a parameter had no effect. */
   readonly warnings?: readonly string[];
+  /** What a handler of a repository's own says of the answer's head. */
+  readonly response?: ResponseHead;
 }
 
 /** What a ready model says about itself: for the log, `/info`, and protocols that shape answers by task. */
@@ -215,17 +257,42 @@ export interface ModelDescription {
 }
 
 /** What to load, decided by the parent or the harness. */
+/** A repository's handler as one ES module in text. */
+export interface CompiledBundle {
+  /** The file that it was made of, relative to the repository. */
+  readonly file: string;
+  readonly code: string;
+  /** The files that went into it, absolute. */
+  readonly files: readonly string[];
+  /** What the compiler found odd, one sentence each. */
+  readonly warnings: readonly string[];
+  /** Where the handler's file is, and the folders that are asked for packages that its own lack. */
+  readonly scope: { readonly handler: string; readonly fallbacks: readonly string[] };
+}
+
 export interface LoadOptions {
   /** The repository's folder, absolute. */
   readonly repository: string;
+  /** The file of the repository that holds the handler, where somebody named it; relative. */
+  readonly handlerFile?: string;
   /** The task, where the user named one. */
   readonly task?: string;
   /** The dtype of the weights, where the user named one. */
   readonly dtype?: string;
   /** The folder whose `node_modules` holds what `requirements.json` asked for. */
   readonly dependencies?: string;
+  /** The handler, compiled already: a worker in a sandbox may not start the compiler. */
+  readonly bundle?: CompiledBundle;
+  /** The folder of a worker in a sandbox, absolute, which it removes when it ends. */
+  readonly scratch?: string;
+  /** Whether the model answers its own example before it is ready. */
+  readonly warmsUp?: boolean;
   /** Threads that one inference may use; onnxruntime's own default when absent. */
   readonly intraOpThreads?: number;
+  /** Where it is computed; on the CPU when absent. */
+  readonly device?: Device;
+  /** How much may be generated at once, by a model that generates. */
+  readonly generation?: GenerationLimits;
   /** Hosts from which inputs given as URLs may be fetched; none when absent. */
   readonly urlHosts?: readonly string[];
   /** The `handler:` section of `model-config.yaml`: TorchServe's keys for its generalized handler. */

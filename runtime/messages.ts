@@ -6,17 +6,22 @@
  * exactly one answer; a streamed one then gets `chunk`s and exactly one `end`.
  */
 import type { PlainError } from "./errors.ts";
+import type { GenerationStatistics } from "./generation.ts";
 import type {
   Batching,
   ForwardPass,
+  HandlerMetric,
   InferenceRequest,
   JsonValue,
   LoadOptions,
   Media,
   ModelDescription,
   NamedTensor,
+  ResponseHead,
+  StageTimes,
 } from "./inference.ts";
 import type { LogFields, LogLevel } from "./observe/log.ts";
+import type { WorkerUse } from "./observe/metrics-workers.ts";
 
 export interface JobMessage {
   readonly jobId: number;
@@ -62,8 +67,12 @@ export interface JobAnswer {
   readonly inferenceMs: number;
   /** The job's length in tokens, where the handler counts them. */
   readonly tokens?: number;
+  /** Parts of `inferenceMs`, where the handler tells them. */
+  readonly stages?: StageTimes;
   /** What the caller should know about the answer. */
   readonly warnings?: readonly string[];
+  /** What the handler says of the answer's head. */
+  readonly response?: ResponseHead;
 }
 
 export type FromWorker =
@@ -81,9 +90,15 @@ export type FromWorker =
       readonly type: "results";
       readonly answers: readonly JobAnswer[];
       readonly passes: readonly ForwardPass[];
+      /** What the handler measured meanwhile. */
+      readonly metrics?: readonly HandlerMetric[];
       /** The child's memory, now and then. */
       readonly rssBytes?: number;
+      /** With it: what the child has used since it last told. */
+      readonly used?: WorkerUse;
     }
+  /** Now and then, from a model that generates. */
+  | { readonly type: "statistics"; readonly generation: GenerationStatistics }
   | { readonly type: "chunk"; readonly jobId: number; readonly value: JsonValue }
   | { readonly type: "end"; readonly jobId: number; readonly error?: WorkerError }
   | {
@@ -96,7 +111,15 @@ export type FromWorker =
 /** Chunks of one stream that may be under way before its reader has taken any: bounds the parent's memory. */
 export const STREAM_WINDOW = 32;
 
-const FROM_WORKER_TYPES = new Set(["ready", "failed", "results", "chunk", "end", "log"]);
+const FROM_WORKER_TYPES = new Set([
+  "ready",
+  "failed",
+  "results",
+  "statistics",
+  "chunk",
+  "end",
+  "log",
+]);
 
 /**
  * Whether a message on the channel is one of ours: a handler can reach `process.send` too, and what it sends there

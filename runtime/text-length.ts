@@ -44,7 +44,10 @@ function bytesOf(tensors: readonly NamedTensor[] = []): number {
 
 /** Characters of all text in the request's inputs; 0 where there is none. Of tensors, as if the first one were token ids. */
 export function countCharacters({ data, tensors, generation }: InferenceRequest): number {
-  if (tensors !== undefined) return CHARACTERS_PER_TOKEN * (tensors.inputs[0]?.data.length ?? 0);
+  if (tensors !== undefined) {
+    const [first] = tensors.inputs;
+    return first === undefined ? 0 : CHARACTERS_PER_TOKEN * tensorTokens(first);
+  }
   const inputs: unknown = generation === undefined ? data["inputs"] : promptOf(generation);
   if (typeof inputs === "string") return inputs.length;
   let characters = 0;
@@ -69,6 +72,15 @@ function promptOf({ prompt }: GenerationRequest): unknown {
     case "chat":
       return prompt.messages;
   }
+}
+
+/**
+ * What a tensor costs, in tokens: each whole number as if it were a token's id, and as many as a patch of 16 × 16 pixels has of
+ * all others, which are the values of images and sounds.
+ */
+export function tensorTokens({ datatype, data }: Pick<NamedTensor, "datatype" | "data">): number {
+  const isReal = datatype === "FP32" || datatype === "FP16" || datatype === "FP64";
+  return isReal ? data.length / 256 : data.length;
 }
 
 /** Points on an explanation's path where a request does not say: Captum's own default. */

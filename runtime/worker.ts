@@ -4,21 +4,30 @@
  * Whatever a handler does wrong ends here or with this process: a thrown error becomes the failure of its own
  * request; a crash, an exit or an endless loop is seen by the parent.
  */
+import { rmSync } from "node:fs";
 import { RuntimeError, toPlainError } from "./errors.ts";
-import type { CallContext, LoadedHandler, MemberOutcome } from "./handler/contract.ts";
+import type { LoadedHandler, MemberOutcome, RequestContext } from "./handler/contract.ts";
 import { toHandlerError } from "./handler/custom/message.ts";
+import { createHandlerMetrics } from "./handler/custom/metrics.ts";
+import { LazyResponse } from "./handler/custom/response.ts";
 import { loadHandler } from "./handler/load.ts";
 import { toOutput } from "./handler/output/output.ts";
 import { ONE_BY_ONE, type JsonValue, type LoadOptions } from "./inference.ts";
 import { STREAM_WINDOW, type JobMessage, type ToWorker, type WorkerError } from "./messages.ts";
+import type { LogFields } from "./observe/log.ts";
+import { traceIdOf } from "./observe/trace.ts";
 import { createBacklog } from "./worker/backlog.ts";
 import { createChannelLog, send } from "./worker/channel.ts";
 import { watchForOrphanhood } from "./worker/orphan-watch.ts";
 import { createOutbox } from "./worker/outbox.ts";
+import { createStatisticsReport } from "./worker/statistics.ts";
+import { warmUp } from "./worker/warm-up.ts";
 
 /** A job in this process. */
 interface RunningJob {
   readonly abort: AbortController;
+  /** What the handler says of its answer's head. */
+  readonly response: LazyResponse;
   /** Chunks that may be sent before the reader takes one. */
   credit: number;
   /** Called when credit has come or the job was cancelled. */
@@ -28,6 +37,7 @@ interface RunningJob {
 const running = new Map<number, RunningJob>();
 const log = createChannelLog({});
 const outbox = createOutbox();
+const statistics = createStatisticsReport(() => handler?.takeStatistics?.());
 /** A batch at a time, or as many requests as the handler takes. */
 const backlog = createBacklog(() => handler?.batching?.concurrency ?? 1);
 let handler: LoadedHandler | undefined;
@@ -82,10 +92,18 @@ process.on("unhandledRejection", (reason) => {
 
 async function load(options: LoadOptions): Promise<void> {
   const startedAtMs = performance.now(); // since this process began
+  const { scratch } = options;
+  if (scratch !== undefined)
+    process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
   try {
     handler = await loadHandler(options, log);
     const { description, batching = ONE_BY_ONE, loadParts = {} } = handler;
-    const parts = { process: startedAtMs, ...loadParts };
+    const warmUpMs = options.warmsUp === true ? await askExample(handler) : undefined;
+    const parts = {
+      process: startedAtMs,
+      ...loadParts,
+      ...(warmUpMs !== undefined && { "warm-up": warmUpMs }),
+    };
     send({ type: "ready", description, batching, parts });
     watchForOrphanhood(); // now, as it must not make the start slower
   } catch (error) {
@@ -93,8 +111,24 @@ async function load(options: LoadOptions): Promise<void> {
   }
 }
 
+/** A job that nobody waits for: its answer and what it measures stay here. */
+function askExample(loaded: LoadedHandler): Promise<number | undefined> {
+  return warmUp(loaded, {
+    contextOf: ({ id, headers }, signal) => ({
+      signal,
+      requestId: id,
+      headers,
+      log: createChannelLog({ requestId: id }),
+      metrics: createHandlerMetrics(id, () => undefined),
+      response: new LazyResponse(),
+    }),
+    log,
+  });
+}
+
 /** Work that came together goes to the handler together, where it takes batches. */
 function predict(messages: readonly JobMessage[], maxPaddedTokens: number): void {
+  if (handler?.takeStatistics !== undefined) statistics.begin();
   const entries = messages.map((message): Entry => ({ message, job: register(message) }));
   if (handler?.callBatch !== undefined) backlog.add(() => answerTogether(entries, maxPaddedTokens));
   else for (const entry of entries) backlog.add(() => answer(entry));
@@ -149,14 +183,22 @@ async function conclude(
   try {
     if ("error" in outcome) throw outcome.error;
     const output = await toOutput(outcome.value);
-    const { tokens, warnings = [] } = outcome;
+    const { tokens, stages, warnings = [] } = outcome;
+    const response = job.response.head();
     const more = {
+      ...(response !== undefined && { response }),
       ...(tokens !== undefined && { tokens }),
+      ...(stages !== undefined && { stages }),
       ...(warnings.length > 0 && { warnings }),
     };
     if (output.kind === "stream") {
       outbox.answer({ jobId, result: { kind: "stream" }, inferenceMs, ...more });
+      const { said } = job.response;
       await sendChunks(jobId, job, output.chunks);
+      if (job.response.said !== said)
+        log.warn(
+          "A handler set its response's status or headers when its stream had begun: they are not sent; set them before call() returns",
+        );
     } else outbox.answer({ jobId, result: output, inferenceMs, ...more });
   } catch (error) {
     outbox.answer({
@@ -170,18 +212,31 @@ async function conclude(
 }
 
 function register({ jobId }: JobMessage): RunningJob {
-  const job: RunningJob = { abort: new AbortController(), credit: STREAM_WINDOW, wake: undefined };
+  const job: RunningJob = {
+    abort: new AbortController(),
+    response: new LazyResponse(),
+    credit: STREAM_WINDOW,
+    wake: undefined,
+  };
   running.set(jobId, job);
   return job;
 }
 
-function contextOf({ request }: JobMessage, { abort }: RunningJob): CallContext {
+function contextOf({ request }: JobMessage, { abort, response }: RunningJob): RequestContext {
   return {
     signal: abort.signal,
     requestId: request.id,
     headers: request.headers,
-    log: createChannelLog({ requestId: request.id }),
+    log: createChannelLog(marksOf(request)),
+    metrics: createHandlerMetrics(request.id, (sample) => outbox.metric(sample)),
+    response,
   };
+}
+
+/** What the request's lines in the log carry. */
+function marksOf({ id, headers }: JobMessage["request"]): LogFields {
+  const traceId = traceIdOf(headers);
+  return traceId === undefined ? { requestId: id } : { requestId: id, traceId };
 }
 
 /** Sends a stream's chunks as its reader makes room for them, and its `end`, always. */

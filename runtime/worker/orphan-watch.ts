@@ -17,6 +17,20 @@ setInterval(() => {
 `;
 
 export function watchForOrphanhood(): void {
-  const workerData = { parent: process.ppid, everyMs: EVERY_MS };
+  const parent = process.ppid;
+  if (!mayStartThreads()) {
+    // In a sandbox the event loop looks, which a handler may hold; its parent, as long as it lives, ends such a worker.
+    setInterval(() => {
+      if (process.ppid !== parent) process.kill(process.pid, "SIGKILL");
+    }, EVERY_MS).unref();
+    return;
+  }
+  const workerData = { parent, everyMs: EVERY_MS };
   new Worker(LOOK, { eval: true, execArgv: [], env: {}, workerData }).unref();
+}
+
+/** Without the permission model there is no `process.permission`, though its type says otherwise. */
+function mayStartThreads(): boolean {
+  const { permission } = process as { permission?: { has(scope: string): boolean } };
+  return permission?.has("worker") ?? true;
 }

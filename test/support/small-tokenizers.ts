@@ -7,6 +7,7 @@ interface Kind {
   readonly normalizer?: object | null;
   readonly pre_tokenizer?: object | null;
   readonly post_processor?: object | null;
+  readonly decoder?: object | null;
   readonly added_tokens?: readonly object[];
   readonly model: object;
   readonly config?: object;
@@ -153,6 +154,15 @@ export function llama(words: readonly string[]): PreTrainedTokenizer {
       unk_token: "<unk>",
       fuse_unk: true,
       byte_fallback: true,
+    },
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        { type: "Strip", content: " ", start: 1, stop: 0 },
+      ],
     },
     config: { unk_token: "<unk>" },
   });

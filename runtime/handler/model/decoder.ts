@@ -22,6 +22,16 @@ export interface Decoder {
   select(rows: readonly number[]): void;
 }
 
+/** A decoder alone. */
+export interface CausalDecoder extends Decoder {
+  /**
+   * Reads the first tokens of one row.
+   *
+   * @returns Logits `[1, T, V]` after each of them.
+   */
+  score(tokens: readonly number[]): Promise<FloatTensor>;
+}
+
 /** What is read of an onnxruntime session, which transformers.js types as `any`. */
 interface Session {
   readonly inputNames: readonly string[];
@@ -34,8 +44,10 @@ export type Network = Pick<PreTrainedModel, "sessions" | "forward">;
 type Cache = Readonly<Record<string, Tensor>>;
 
 /** A decoder alone. Prompts are padded on the left, so that every row's last token is in the last place. */
-export function openCausalDecoder(network: Network, padId: number): Decoder {
-  const session: Session = network.sessions["decoder_model_merged"] ?? network.sessions["model"];
+export function openCausalDecoder(network: Network, padId: number): CausalDecoder {
+  const { sessions } = network;
+  const session: Session =
+    sessions["decoder_model_merged"] ?? sessions["decoder_with_past_model"] ?? sessions["model"];
   // Exported without a cache, a graph reads the whole sequence for every token.
   const isCached = session.inputNames.some((name) => name.startsWith("past_"));
   const keepsLogits = session.inputNames.includes("num_logits_to_keep");
@@ -45,23 +57,27 @@ export function openCausalDecoder(network: Network, padId: number): Decoder {
   /** Everything that each row has read; only kept where there is no cache. */
   let sequences: (readonly number[])[] = [];
 
+  /** @param kept How many of the last tokens are scored, where the graph lets one choose: 0 for all. */
+  async function read(tokens: readonly (readonly number[])[], kept: bigint) {
+    rowCount = tokens.length;
+    if (!isCached) {
+      sequences = tokens.map((unread, row) => [...(sequences[row] ?? []), ...unread]);
+    }
+    const fed = padded(isCached ? tokens : sequences, padId, "left");
+    mask = cache && mask ? withOnes(mask) : fed.mask;
+    const outputs: Record<string, Tensor> = await network.forward({
+      input_ids: fed.ids,
+      attention_mask: mask,
+      ...(cache && { past_key_values: cache }),
+      ...(keepsLogits && { num_logits_to_keep: new Tensor("int64", [kept], []) }),
+    });
+    if (isCached) cache = cacheOf(outputs, cache);
+    return outputs;
+  }
+
   return {
-    async step(tokens) {
-      rowCount = tokens.length;
-      if (!isCached) {
-        sequences = tokens.map((unread, row) => [...(sequences[row] ?? []), ...unread]);
-      }
-      const fed = padded(isCached ? tokens : sequences, padId, "left");
-      mask = cache && mask ? withOnes(mask) : fed.mask;
-      const outputs: Record<string, Tensor> = await network.forward({
-        input_ids: fed.ids,
-        attention_mask: mask,
-        ...(cache && { past_key_values: cache }),
-        ...(keepsLogits && { num_logits_to_keep: new Tensor("int64", [1n], []) }),
-      });
-      if (isCached) cache = cacheOf(outputs, cache);
-      return lastLogits(outputs);
-    },
+    step: async (tokens) => lastLogits(await read(tokens, 1n)),
+    score: async (tokens) => toFloats(logitsOf(await read([tokens], 0n))),
 
     select(rows) {
       if (!isCached) sequences = rows.map((row) => sequences[row] ?? []);
@@ -173,9 +189,8 @@ function isOfEncoder(name: string): boolean {
 }
 
 /** `[B, T, V]` → `[B, V]` at the last token. */
-function lastLogits({ logits }: Readonly<Record<string, Tensor>>): FloatTensor {
-  if (logits === undefined) throw new Error(`the decoder gave no output "logits"`);
-  const { data, dims } = toFloats(logits);
+function lastLogits(outputs: Readonly<Record<string, Tensor>>): FloatTensor {
+  const { data, dims } = toFloats(logitsOf(outputs));
   const [B = 0, T = 0, V = 0] = dims;
   const last = new Float32Array(B * V);
   for (let b = 0; b < B; b++) {
@@ -183,6 +198,11 @@ function lastLogits({ logits }: Readonly<Record<string, Tensor>>): FloatTensor {
     last.set(data.subarray(end - V, end), b * V);
   }
   return { data: last, dims: [B, V] };
+}
+
+function logitsOf({ logits }: Readonly<Record<string, Tensor>>): Tensor {
+  if (logits === undefined) throw new Error(`the decoder gave no output "logits"`);
+  return logits;
 }
 
 function allOnes(B: number, T: number): Tensor {

@@ -16,6 +16,8 @@ export interface RowState {
   readonly ids: readonly number[];
   /** How many of `ids` were generated. */
   readonly generated: number;
+  /** How often each token was generated; for penalties that count. */
+  readonly counts?: ReadonlyMap<number, number>;
 }
 
 /**
@@ -25,6 +27,9 @@ export interface RowState {
  */
 export function processScores(scores: Float32Array, row: RowState, settings: GenerationSettings) {
   const { ids, generated } = row;
+  // OpenAI's, before Python's: what those forbid stays forbidden.
+  for (const [id, bias] of settings.logitBias ?? []) scores[id] = (scores[id] ?? 0) + bias;
+  penalizeGenerated(scores, row, settings);
   penalizeRepetition(scores, ids, settings.repetitionPenalty);
   forbid(scores, repeatedEnds(ids, settings.noRepeatNgramSize));
   forbid(scores, endsOfBadWords(ids, settings));
@@ -41,6 +46,17 @@ export function processScores(scores: Float32Array, row: RowState, settings: Gen
   settings.rule?.(scores, row);
 }
 
+/** OpenAI's two penalties, of its API reference: `presence + count × frequency` off the score. */
+function penalizeGenerated(
+  scores: Float32Array,
+  { counts }: RowState,
+  { presencePenalty = 0, frequencyPenalty = 0 }: GenerationSettings,
+): void {
+  if (counts === undefined || (presencePenalty === 0 && frequencyPenalty === 0)) return;
+  for (const [id, count] of counts)
+    scores[id] = (scores[id] ?? 0) - presencePenalty - count * frequencyPenalty;
+}
+
 /** Draws one token of scores `[V]`. */
 export type Draw = (scores: Float32Array) => number;
 
@@ -50,18 +66,26 @@ export function createDraw({ sampling, seed }: GenerationSettings): Draw {
   const chance = createChance(seed);
   return (scores) => {
     warpScores(scores, sampling, 1);
-    const probabilities = softmax(scores);
-    let left = chance();
-    let last = 0;
-    for (let index = 0; index < probabilities.length; index++) {
-      const probability = probabilities[index] ?? 0;
-      if (probability === 0) continue;
-      last = index;
-      left -= probability;
-      if (left < 0) return index;
-    }
-    return last; // the sum fell short of 1 by rounding
+    return drawByChance(scores, chance());
   };
+}
+
+/** Draws one token of scores `[V]` as they are. @param chance From 0 to 1, 1 excluded. */
+export function drawByChance(scores: Float32Array, chance: number): number {
+  const V = scores.length;
+  const largest = scores[indexOfLargest(scores)] ?? 0;
+  let sum = 0;
+  for (let index = 0; index < V; index++) sum += Math.exp((scores[index] ?? 0) - largest);
+  let left = chance * sum;
+  let last = 0;
+  for (let index = 0; index < V; index++) {
+    const score = scores[index] ?? 0;
+    if (score === -Infinity) continue;
+    last = index;
+    left -= Math.exp(score - largest);
+    if (left < 0) return index;
+  }
+  return last; // the sum fell short by rounding
 }
 
 /** Numbers from 0 to 1, 1 excluded; the same ones for the same seed. */
@@ -83,14 +107,19 @@ export function warpScores(scores: Float32Array, sampling: Sampling, atLeast: nu
     }
   }
   const narrowest = Math.min(scores.length, atLeast);
-  let kept = topWithEquals(scores, topK === 0 ? scores.length : Math.max(topK, narrowest));
+  const width = topK === 0 ? scores.length : Math.min(scores.length, Math.max(topK, narrowest));
+  const isNarrowed = topP < 1 || minP > 0 || typicalP < 1 || epsilonCutoff > 0 || etaCutoff > 0;
+  if (width === scores.length && !isNarrowed) return;
+  // A whole vocabulary is not sorted for its likeliest part.
+  const likely = width < scores.length || topP === 1 ? undefined : nucleus(scores, topP, narrowest);
+  let kept = likely ?? topWithEquals(scores, width);
   /** Keeps the places that `rule` wants; after each rule the rest makes up the whole again. */
   const narrow = (rule: (probabilities: Float64Array) => readonly number[]): void => {
     const places = rule(softmax(kept.map((index) => scores[index] ?? -Infinity)));
     const wanted = places.length < narrowest ? [...kept.keys()].slice(0, narrowest) : places;
     kept = wanted.map((place) => kept[place] ?? 0);
   };
-  if (topP < 1) narrow((probabilities) => leadingUpTo(probabilities, topP));
+  if (topP < 1 && likely === undefined) narrow((probabilities) => leadingUpTo(probabilities, topP));
   if (minP > 0) narrow((probabilities) => atOrAbove(probabilities, minP * (probabilities[0] ?? 0)));
   if (typicalP < 1) narrow((probabilities) => mostTypical(probabilities, typicalP, narrowest));
   // These two cut nothing that is as likely as the last of those that stay in any case.
@@ -106,6 +135,33 @@ export function warpScores(scores: Float32Array, sampling: Sampling, atLeast: nu
   const survivors = kept.map((index) => [index, scores[index] ?? -Infinity] as const);
   scores.fill(-Infinity);
   for (const [index, score] of survivors) scores[index] = score;
+}
+
+/**
+ * The likeliest tokens whose probabilities make up `mass`, best first. Only those are sorted that can be among them: the others,
+ * less likely than `(1 − mass) / V`, make up less than `1 − mass` all together.
+ *
+ * @returns `undefined` where they would be fewer than `atLeast`.
+ */
+function nucleus(scores: Float32Array, mass: number, atLeast: number): number[] | undefined {
+  const V = scores.length;
+  const largest = scores[indexOfLargest(scores)] ?? 0;
+  let total = 0;
+  for (let index = 0; index < V; index++) total += Math.exp((scores[index] ?? 0) - largest);
+  const least = largest + Math.log(((1 - mass) / V) * total);
+  const candidates: number[] = [];
+  for (let index = 0; index < V; index++) {
+    if ((scores[index] ?? -Infinity) >= least) candidates.push(index);
+  }
+  candidates.sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
+  let sum = 0;
+  const isEnough = candidates.findIndex((index) => {
+    if (sum >= mass * total) return true;
+    sum += Math.exp((scores[index] ?? 0) - largest);
+    return false;
+  });
+  const found = isEnough < 0 ? candidates : candidates.slice(0, isEnough);
+  return found.length >= atLeast ? found : undefined;
 }
 
 /** The first places whose probabilities make up `mass`; probabilities descend. */
@@ -158,8 +214,13 @@ function entropyOf(probabilities: Float64Array): number {
 /** Of equal scores the first, as in Python. */
 export function indexOfLargest(scores: ArrayLike<number>): number {
   let best = 0;
+  let largest = scores[0] ?? -Infinity;
   for (let index = 1; index < scores.length; index++) {
-    if ((scores[index] ?? -Infinity) > (scores[best] ?? -Infinity)) best = index;
+    const score = scores[index] ?? -Infinity;
+    if (score > largest) {
+      largest = score;
+      best = index;
+    }
   }
   return best;
 }

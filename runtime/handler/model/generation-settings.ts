@@ -36,6 +36,12 @@ export interface GenerationSettings {
   readonly sampling?: Sampling;
   readonly seed?: number;
   readonly repetitionPenalty: number;
+  /** Subtracted from the score of a token that has been generated. */
+  readonly presencePenalty?: number;
+  /** The same, once for each time. */
+  readonly frequencyPenalty?: number;
+  /** Added to the scores of these tokens. */
+  readonly logitBias?: ReadonlyMap<number, number>;
   readonly noRepeatNgramSize: number;
   readonly badWordsIds: readonly (readonly number[])[];
   readonly suppressTokens: readonly number[];

@@ -3,17 +3,21 @@
  *
  * What they write by is in `generation-settings.ts`, the loop in `generation.ts`.
  */
+import { setMaxListeners } from "node:events";
+
 import {
   AutoModelForCausalLM,
   AutoModelForSeq2SeqLM,
-  type PreTrainedModel,
   type PreTrainedTokenizer,
 } from "@huggingface/transformers";
 import { z } from "zod";
 
 import { RuntimeError } from "../../errors.ts";
 import type { Item, TaskModel } from "../tasks/task.ts";
-import { openCausalDecoder, openSeq2SeqDecoder, padded } from "./decoder.ts";
+import { openTextEngine } from "../generation/open-engine.ts";
+import type { TextEngine } from "../generation/text-engine.ts";
+import { loadDecoder } from "./decoder-files.ts";
+import { openSeq2SeqDecoder, padded, type Network } from "./decoder.ts";
 import {
   confineLibrary,
   createTextEncoder,
@@ -87,29 +91,65 @@ export async function loadSeq2Seq(model: TaskModel): Promise<Generator> {
   };
 }
 
+/** A model that continues its prompt, for many requests at once. */
+export interface CausalGenerator extends Generator {
+  readonly engine: TextEngine;
+}
+
 /**
  * Loads a model that continues its prompt.
  *
  * @throws `MODEL_INVALID` when a file is missing or broken, or the model type has no such form.
  */
-export async function loadCausal(model: TaskModel): Promise<Generator> {
+export async function loadCausal(model: TaskModel): Promise<CausalGenerator> {
   const { generator, network } = await load(model, AutoModelForCausalLM, "causal");
-  const padId = padIdOf(generator);
+  const { tokenizer, maxTokens } = generator;
+  const engine = await openTextEngine(model, network, {
+    tokenizer,
+    maxTokens,
+    padId: padIdOf(generator),
+  });
   return {
     ...generator,
-    async generate(items, signal) {
-      const decoder = openCausalDecoder(network, padId);
-      const prompts = items.map(({ inputIds }) => inputIds);
-      return run(decoder, prompts, items, generator, signal);
+    engine,
+    generate: (items, signal) => generateAll(engine, items, signal),
+    async dispose() {
+      await engine.close();
+      await generator.dispose();
     },
   };
+}
+
+/** The items' sequences join and leave by themselves; where one fails, nobody waits for the others. */
+async function generateAll(
+  engine: TextEngine,
+  items: readonly GenerationItem[],
+  signal: AbortSignal,
+): Promise<Generated[]> {
+  const group = new AbortController();
+  setMaxListeners(0, group.signal); // one for each item
+  const follow = (): void => group.abort(signal.reason);
+  if (signal.aborted) follow();
+  signal.addEventListener("abort", follow, { once: true });
+  try {
+    return await Promise.all(
+      items.map(async ({ inputIds, settings }) =>
+        engine.continue(inputIds, settings, group.signal),
+      ),
+    );
+  } catch (error) {
+    group.abort(error);
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", follow);
+  }
 }
 
 async function load(
   model: TaskModel,
   autoModel: typeof AutoModelForCausalLM | typeof AutoModelForSeq2SeqLM,
   kind: "causal" | "seq2seq",
-): Promise<{ generator: Omit<Generator, "generate">; network: PreTrainedModel }> {
+): Promise<{ generator: Omit<Generator, "generate">; network: Network }> {
   confineLibrary();
   const { config } = model.folder;
   if (!autoModel.supports(config.model_type ?? "")) {
@@ -122,7 +162,11 @@ async function load(
   }
   const tokenizer = await loadTokenizer(model);
   const defaults = await readGenerationDefaults(model);
-  const network = await loadNetwork(model, autoModel);
+  // Every step has shapes of its own: a plan of memory for each would never be used again.
+  const network =
+    kind === "causal"
+      ? await loadDecoder(model, autoModel, { enableMemPattern: false })
+      : await loadNetwork(model, autoModel);
   const positions = Positions.catch({}).parse(config);
   const own = config.max_position_embeddings ?? positions.text_config?.max_position_embeddings;
   const read = own ?? positions.max_encoder_position_embeddings ?? positions.n_positions;

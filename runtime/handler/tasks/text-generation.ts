@@ -1,5 +1,6 @@
 /**
- * Text generation: a prompt, continued. The whole answer at once, of plain text.
+ * Text generation: a prompt, continued. Predictions are answered whole; what is streamed, and conversations, come in neutral
+ * words (`generating`). All of them are written together (`../generation/`).
  *
  * Shapes follow `TextGenerationPipeline` of Python's transformers 4.57 and the toolkit, parameters also
  * text-generation-inference, whose names Hugging Face's clients send. Greedy unless the client or
@@ -21,7 +22,9 @@ import { z } from "zod";
 import type { InferenceRequest } from "../../inference.ts";
 import { explainTextGeneration } from "../explain/text-generation.ts";
 import type { Generated } from "../model/generation.ts";
-import { loadCausal, type GenerationItem, type Generator } from "../model/text-generator.ts";
+import { limitTogether, readGeneration } from "../generation/request.ts";
+import { loadChatTemplate, type ChatTemplate } from "../model/chat-template.ts";
+import { loadCausal, type CausalGenerator, type GenerationItem } from "../model/text-generator.ts";
 import {
   BEAM_PARAMETERS,
   GENERATION_PARAMETERS,
@@ -31,8 +34,7 @@ import {
 } from "../model/generation-parameters.ts";
 import { limitNewTokens, toSettings, warnOfIdle } from "../model/generation-settings.ts";
 import { inputName, invalidInput, readInputs, TextInputs } from "./inputs.ts";
-import { groupOf } from "./seq2seq.ts";
-import type { OpenTask, Task, TaskContext, TaskModel } from "./task.ts";
+import type { GeneratingTask, OpenTask, Task, TaskContext, TaskModel } from "./task.ts";
 
 const ACTION = "generate text";
 /** What the pipeline says where nobody else does. */
@@ -57,7 +59,8 @@ export const TextGenerationParameters = z.object({
   watermark: not("texts are not watermarked"),
   best_of: z.literal(1, "1, as one sequence is answered").nullish(),
   top_n_tokens: z.literal(0, "0, as details are not answered yet").nullish(),
-  frequency_penalty: z.literal(0, `0, as only "repetition_penalty" is offered`).nullish(),
+  /** Off the score of a token, once for each time that it was generated. */
+  frequency_penalty: z.number("a number").nullish(),
   grammar: z.null("null, as grammars are not followed").optional(),
 });
 export type TextGenerationParameters = z.infer<typeof TextGenerationParameters>;
@@ -73,8 +76,12 @@ export const textGeneration: Task = {
   measure: "characters",
   async open(model) {
     const generator = await loadCausal(model);
+    const template = await loadChatTemplate(model.folder, {
+      warn: (text) => model.note?.({ level: "warn", text }),
+    });
     return {
       ...openTextGeneration(generator, model.settings),
+      generating: openGenerating(generator, template),
       explaining: explainTextGeneration({
         generator,
         model,
@@ -92,6 +99,29 @@ export const textGeneration: Task = {
   },
 };
 
+/** Answers in neutral words. */
+function openGenerating(
+  generator: CausalGenerator,
+  template: ChatTemplate | undefined,
+): GeneratingTask {
+  const { engine, maxTokens } = generator;
+  const { limits } = engine;
+  return {
+    abilities: {
+      chat: template !== undefined,
+      tools: template?.knowsTools ?? false,
+      maxTokens: Math.min(maxTokens, limits.maxTotalTokens),
+    },
+    concurrency: limits.maxSequences,
+    async answer(request, { signal, warn }) {
+      const reader = { generator, template, engine, pipeline: PIPELINE };
+      const order = readGeneration(request, reader, { warn });
+      return request.stream ? engine.stream(order, signal) : await engine.answer(order, signal);
+    },
+    takeStatistics: () => engine.takeStatistics(),
+  };
+}
+
 interface State {
   readonly prompts: readonly { readonly text: string; readonly ids: readonly number[] }[];
   readonly isList: boolean;
@@ -100,7 +130,7 @@ interface State {
 }
 
 function openTextGeneration(
-  generator: Generator,
+  generator: CausalGenerator,
   handlerSettings: TaskModel["settings"],
 ): OpenTask<GenerationItem, Generated, State> {
   return {
@@ -111,7 +141,7 @@ function openTextGeneration(
       if (request.data["stream"] === true) {
         throw invalidInput(
           ACTION,
-          `"stream" is true, wanted false, as answers are not streamed yet`,
+          `"stream" is true, wanted false, as this route answers a prompt, or a list of them, whole`,
         );
       }
       const given = request.data["parameters"];
@@ -123,8 +153,7 @@ function openTextGeneration(
       const items = [inputs].flat().map((text, index): GenerationItem => {
         const inputIds = readPrompt(text, index, request, parameters, generator, context);
         const settings = settingsFor(inputIds, parameters, generator);
-        const tokens = inputIds.length * settings.beams;
-        return { tokens, group: groupOf(settings), inputIds, settings };
+        return { tokens: inputIds.length, inputIds, settings };
       });
       const [first] = items;
       if (first) warnOfIdle(parameters, first.settings, context.warn);
@@ -176,7 +205,7 @@ function readPrompt(
   index: number,
   request: InferenceRequest,
   { truncate, truncation, max_new_tokens }: TextGenerationParameters,
-  { encode, maxTokens, tokenizer }: Generator,
+  { encode, maxTokens, tokenizer }: CausalGenerator,
   { warn }: TaskContext,
 ): readonly number[] {
   const name = inputName(request, index);
@@ -212,7 +241,7 @@ function readPrompt(
 
 /** The likeliest next token of each prompt; where a text ends there, the token that says so. */
 async function nextTokens(
-  generator: Generator,
+  generator: CausalGenerator,
   prompts: readonly (readonly number[])[],
   signal: AbortSignal,
 ): Promise<number[]> {
@@ -231,7 +260,7 @@ async function nextTokens(
 function settingsFor(
   inputIds: readonly number[],
   parameters: TextGenerationParameters,
-  { defaults, maxTokens }: Generator,
+  { defaults, maxTokens, engine: { limits } }: CausalGenerator,
 ): GenerationItem["settings"] {
   const promptTokens = inputIds.length;
   const settings = toSettings({
@@ -243,5 +272,15 @@ function settingsFor(
     stopTexts: stopTextsOf(parameters),
     impliesSampling: true,
   });
-  return limitNewTokens(settings, { maxTokens, promptTokens, parameters, action: ACTION });
+  const limited = limitNewTokens(settings, { maxTokens, promptTokens, parameters, action: ACTION });
+  const isAsked = isNumber(parameters.max_new_tokens) || isNumber(parameters.max_length);
+  const { frequency_penalty: frequencyPenalty } = parameters;
+  return {
+    ...limitTogether(limited, promptTokens, limits.maxTotalTokens, isAsked),
+    ...(isNumber(frequencyPenalty) && { frequencyPenalty }),
+  };
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
 }
