@@ -29,6 +29,7 @@ const FLAGS = {
   "requirements-file": { type: "string", short: "r" },
   "config-file": { type: "string", short: "c" },
   force: { type: "boolean", short: "f", default: false },
+  json: { type: "boolean", default: false },
 } as const;
 
 /** torch-model-archiver's own rule: the name becomes a part of paths and of URLs. */
@@ -76,7 +77,7 @@ export async function runArchive({ args, cwd }: Surroundings): Promise<number> {
     archiverVersion: VERSION,
     now: new Date(),
   });
-  printResult(target);
+  printResult(flags.json ? JSON.stringify({ archive: target, modelName, modelVersion }) : target);
   return 0;
 }
 

@@ -54,7 +54,14 @@ export async function startModels(options: StartOptions): Promise<StartedModels>
     await launched.ready;
     return { launched: [launched], isComplete: true };
   }
-  const starts = await Promise.allSettled(chosen.map(async (model) => startOne(model, options)));
+  // Found together and launched in their order: the first is the one that answers where no model is named.
+  const finds = chosen.map(async (model) => findOne(model, options));
+  const starts = await Promise.allSettled(
+    finds.map(async (find, index) => {
+      await Promise.allSettled(finds.slice(0, index));
+      return launchOne(await find, options);
+    }),
+  );
   const failed = starts.filter((start) => start.status === "rejected");
   for (const [index, start] of starts.entries()) {
     if (start.status === "rejected")
@@ -62,6 +69,7 @@ export async function startModels(options: StartOptions): Promise<StartedModels>
   }
   if (failed.length > 0 && failed.length === starts.length) throw failed[0]?.reason;
   restoreDefaults(config.configFile?.snapshot, models);
+  restoreTraffic(config.configFile?.traffic, models, log);
   const launched = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   return { launched, isComplete: failed.length === 0 };
 }
@@ -126,8 +134,11 @@ function isServable(path: string): boolean {
 function launchReference(options: StartOptions) {
   const { config, launcher } = options;
   const path = resolve(config.cwd, config.reference ?? config.modelDir ?? ".");
-  if (!isArchiveName(path) && !existsSync(join(path, MANIFEST_FILE))) return launcher.launch({});
-  return identifyHere(config, options).then((identity) => launcher.launch(identity));
+  const named = config.modelName === undefined ? {} : { name: config.modelName };
+  if (!isArchiveName(path) && !existsSync(join(path, MANIFEST_FILE))) return launcher.launch(named);
+  return identifyHere(config, options).then((identity) =>
+    launcher.launch({ ...identity, ...named }),
+  );
 }
 
 function identifyHere(
@@ -137,23 +148,39 @@ function identifyHere(
   return identify(config, { log, signal: new AbortController().signal });
 }
 
-async function startOne(
-  { name, version, source, served }: ModelToStart,
-  options: StartOptions,
-): Promise<LaunchedModel> {
+interface FoundToStart extends ModelToStart {
+  readonly name: string;
+  /** What `launch` takes as its reference. */
+  readonly reference: string;
+}
+
+async function findOne(model: ModelToStart, options: StartOptions): Promise<FoundToStart> {
   const { config, launcher } = options;
+  const { source } = model;
   // Without a store: a path, or a Hub repository.
   const isInStore = config.modelStore !== undefined || /^[a-z]+:\/\//i.test(source);
   const found = isInStore
     ? await launcher.locate(source)
     : await identifyHere({ ...config, reference: source }, options);
-  const identity = { name: name ?? found.name, version: version ?? found.version };
-  const how = served ?? servedAs(config.configFile?.models, identity, source);
+  const version = model.version ?? found.version;
+  return {
+    ...model,
+    name: model.name ?? found.name,
+    ...(version !== undefined && { version }),
+    reference: "reference" in found ? found.reference : source,
+  };
+}
+
+async function launchOne(
+  { name, version, source, reference, served }: FoundToStart,
+  { config, launcher }: StartOptions,
+): Promise<LaunchedModel> {
+  const how = served ?? servedAs(config.configFile?.models, { name, version }, source);
   const launched = launcher.launch({
-    name: identity.name,
-    ...(identity.version !== undefined && { version: identity.version }),
+    name,
+    ...(version !== undefined && { version }),
     origin: source,
-    ...toRequest("reference" in found ? found.reference : source, how),
+    ...toRequest(reference, how),
   });
   await launched.ready;
   return launched;
@@ -193,5 +220,25 @@ function restoreDefaults(snapshot: ServedModels | undefined, models: Models): vo
     const version = Object.keys(versions).find((each) => versions[each]?.defaultVersion === true);
     const isThere = models.list.some((each) => each.name === name && each.version === version);
     if (version !== undefined && isThere) models.setDefault(name, version);
+  }
+}
+
+/** Weights of versions that could not be served go to the others. */
+function restoreTraffic(
+  traffic: NonNullable<Config["configFile"]>["traffic"],
+  models: Models,
+  log: Log,
+): void {
+  for (const [name, weights] of Object.entries(traffic ?? {})) {
+    const served = new Set(
+      models.list
+        .filter((each) => each.name === name && each.state !== "failed")
+        .map(({ version }) => version),
+    );
+    const kept = Object.entries(weights).filter(([version]) => served.has(version));
+    const missing = Object.keys(weights).filter((version) => !served.has(version));
+    if (missing.length > 0)
+      log.warn(`Sharing out the requests of ${name} without version ${missing.join(", ")}`);
+    if (kept.some(([, weight]) => weight > 0)) models.setTraffic(name, Object.fromEntries(kept));
   }
 }

@@ -38,7 +38,10 @@ const ServedModels = z.record(z.string(), z.record(z.string(), Served));
 /** Name → version → how it is served. */
 export type ServedModels = z.infer<typeof ServedModels>;
 
-const Snapshot = z.looseObject({ models: ServedModels });
+/** Name → version → its share of the requests that name none. */
+const SharedOut = z.record(z.string(), z.record(z.string(), z.number().min(0)));
+
+const Snapshot = z.looseObject({ models: ServedModels, traffic: SharedOut.optional() });
 
 export interface ConfigFile {
   /** As it was named, or found. */
@@ -48,6 +51,8 @@ export interface ConfigFile {
   readonly models: ServedModels | undefined;
   /** `model_snapshot`: what was served when it was written, to be served again. */
   readonly snapshot: ServedModels | undefined;
+  /** How the snapshot's requests were shared out; hubserve's own key in it. */
+  readonly traffic: z.infer<typeof SharedOut> | undefined;
   /** Everything in the file, as it stands there: what a snapshot repeats. */
   readonly properties: ReadonlyMap<string, string>;
   /** What a person should know. */
@@ -105,6 +110,10 @@ const KEYS: Readonly<Record<string, (value: string) => readonly Setting[]>> = {
   disable_token_authorization: (value) => [["disableTokenAuth", String(isTrue(value))]],
   token_expiration_min: (value) => [["tokenExpirationMs", `${whole(value, "minutes")}m`]],
   allowed_urls: (value) => [["allowedUrls", value]],
+  service_envelope: (value) => [["serviceEnvelope", value]],
+  metrics_mode: (value) => [["metricsMode", value.toLowerCase()]],
+  metrics_config: (value) => [["metricsConfig", value]],
+  model_metrics_auto_detect: (value) => [["modelMetricsAutoDetect", String(isTrue(value))]],
 };
 
 /** Read by this file itself, or written into snapshots by TorchServe for nobody. */
@@ -141,7 +150,7 @@ export function parseConfigFile(
       if (!(error instanceof RangeError)) throw error;
       throw new RuntimeError(
         "INVALID_OPTION",
-        `Cannot read ${origin}: found "${value}", wanted ${error.message}`,
+        `Cannot read ${origin}: found "${clip(value)}", wanted ${error.message}`,
       );
     }
   };
@@ -161,12 +170,13 @@ export function parseConfigFile(
       set(key, value, variable, true);
     }
   }
+  const snapshot = parseJson(`model_snapshot in ${file}`, resolved.get("model_snapshot"), Snapshot);
   return {
     path,
     values,
     models: parseJson(`models in ${file}`, resolved.get("models"), ServedModels),
-    snapshot: parseJson(`model_snapshot in ${file}`, resolved.get("model_snapshot"), Snapshot)
-      ?.models,
+    snapshot: snapshot?.models,
+    traffic: snapshot?.traffic,
     properties,
     warnings: nameIgnored(file, [...properties.keys()]),
   };
@@ -215,7 +225,7 @@ function resolveVariables(origin: string, value: string, env: ConfigFileOptions[
     if (found !== undefined) return found;
     throw new RuntimeError(
       "INVALID_OPTION",
-      `Cannot read ${origin}: Invalid Environment Variable ${name}`,
+      `Cannot read ${origin}: Invalid Environment Variable ${clip(name)}`,
     );
   });
 }
@@ -239,7 +249,7 @@ function parseJson<S extends z.ZodType>(
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
   const [issue] = error.issues;
-  const where = issue?.path.join(".") ?? "";
+  const where = clip(issue?.path.join(".") ?? "");
   throw new RuntimeError(
     "INVALID_OPTION",
     `Cannot read ${origin}: ${where === "" ? "it" : `"${where}"`} does not fit (${issue?.message ?? "unknown"})`,
@@ -261,6 +271,11 @@ function whole(text: string, unit: string): string {
   return text;
 }
 
+/** As much of a value as a sentence repeats. */
+function clip(text: string): string {
+  return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
+}
+
 /** As Java's `Boolean.parseBoolean`. */
 function isTrue(text: string | undefined): boolean {
   return text?.trim().toLowerCase() === "true";
@@ -276,8 +291,8 @@ const WITHOUT_MEANING = [
   ["grpc_management_max_connection_age_ms", "grpc_management_max_connection_age_grace_ms"],
   ["grpc_management_port", "initial_distribution_port", "initial_worker_port", "io_ratio"],
   ["install_py_dep_per_model", "ipex_enable", "ipex_gpu_enable", "limit_max_image_pixels"],
-  ["max_response_size", "metric_time_interval", "metrics_config", "metrics_mode"],
-  ["model_metrics_auto_detect", "model_server_home", "netty_client_threads", "number_of_gpu"],
+  ["max_response_size", "metric_time_interval", "model_server_home", "netty_client_threads"],
+  ["number_of_gpu"],
   ["number_of_netty_threads", "NUM_WORKERS", "plugins_path", "prefer_direct_buffer"],
   ["snapshot_store", "system_metrics_cmd", "ts_header_key_sequence_end", "use_native_io"],
   ["ts_header_key_sequence_id", "ts_header_key_sequence_start", "ts_open_inference_protocol"],
@@ -290,7 +305,8 @@ function nameIgnored(file: string, keys: readonly string[]): readonly string[] {
   const known = [...Object.keys(KEYS), ...OWN_KEYS];
   const names = ignored.map((key) => {
     const near = WITHOUT_MEANING.includes(key) ? undefined : nearestWord(key, known);
-    return near === undefined ? key : `${key} (did you mean ${near})`;
+    return near === undefined ? clip(key) : `${key} (did you mean ${near})`;
   });
-  return [`Ignoring ${names.join(", ")} in ${file}: they change nothing in hubserve`];
+  const what = names.length === 1 ? "it changes" : "they change";
+  return [`Ignoring ${names.join(", ")} in ${file}: ${what} nothing in hubserve`];
 }

@@ -10,4 +10,8 @@ export const TASK_OF_MODE = {
   text_generation: "text-generation",
 } as const;
 
+/** What may wrap TorchServe's bodies and answers: its `service_envelope`. */
+export const ENVELOPES = ["body", "json", "kserve", "kservev2"] as const;
+export type Envelope = (typeof ENVELOPES)[number];
+
 export type Mode = keyof typeof TASK_OF_MODE;

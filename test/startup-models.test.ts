@@ -117,6 +117,23 @@ test("a snapshot is restored with names, versions, defaults and idle models, ove
   assert.match(lines.join("\n"), /WARN Ignoring --models: the snapshot says what is served/);
 });
 
+test("models are launched in their order, however long each takes to be found", async () => {
+  const { launcher, models, requests } = fakeLauncher();
+  const slowly: Launcher = {
+    ...launcher,
+    async locate(source) {
+      if (source === "a.mar") await new Promise((resolve) => setTimeout(resolve, 20));
+      return launcher.locate(source);
+    },
+  };
+  const config = read(["--model-store", "store", "--models", "a.mar,b.mar,c.mar"]);
+  await startModels({ config, launcher: slowly, models, log });
+  assert.deepEqual(
+    requests.map(({ name }) => name),
+    ["a", "b", "c"],
+  );
+});
+
 test("what models={…} says of an archive is used when that archive is loaded", async () => {
   const served = {
     marName: "a.mar",
@@ -162,10 +179,10 @@ test("snapshots are written one after the other, can be read again, and the newe
   const folder = join(config.cwd, "logs/config");
   await snapshots.write("shutdown");
   await assert.rejects(async () => readdirSync(folder), { code: "ENOENT" }); // nothing was known yet
-  await Promise.all(Array.from({ length: 60 }, async () => snapshots.write("snapshot")));
+  await Promise.all(Array.from({ length: 60 }, async () => snapshots.write("startup")));
   const names = readdirSync(folder).sort();
   assert.equal(names.length, 50);
-  assert.equal(names.at(-1), "20261121035909182-snapshot.cfg", "each has a time of its own");
+  assert.equal(names.at(-1), "20261121035909182-startup.cfg", "each has a time of its own");
   const again = readConfig({ args: [], env: {}, cwd: config.cwd, home: root });
   assert.equal(again.jobQueueSize, 5);
   assert.equal(again.modelStore, join(config.cwd, "store"));
@@ -206,14 +223,52 @@ test("a snapshot that cannot be written is a warning, and leaves no half of it",
   writeFileSync(join(config.cwd, "store/file"), "in the way");
   const loud = createLog({ write: (line) => void lines.push(line) });
   await createSnapshots({ config, ...fakeLauncher(), log: loud }).write("startup");
-  assert.match(lines.join("\n"), /WARN Cannot write the snapshot .*store\/file\/x/);
+  assert.match(lines.join("\n"), /WARN Cannot write a snapshot into .*store\/file\/x: ENOTDIR/);
   assert.equal(readFileSync(join(config.cwd, "store/file"), "utf8"), "in the way");
 });
 
-test("withChanges() tells of each launch, scale, removal and new default, and of nothing else", async () => {
+test("changes that come together are one snapshot, what changes nothing is none, and traffic is in it", async () => {
+  const config = read(["--model-store", "store"]);
+  const fake = fakeLauncher();
+  const snapshots = createSnapshots({ config, ...fake, log });
+  const { launcher, models } = withChanges(fake, () => snapshots.write("snapshot"));
+  const folder = join(config.cwd, "logs/config");
+  const count = () => readdirSync(folder).length;
+  const readAgain = () => readConfig({ args: [], env: {}, cwd: config.cwd, home: root }).configFile;
+  const first = launcher.launch({ name: "a", version: "1.0", origin: "a.mar" });
+  await first.ready;
+  assert.equal(count(), 1, "it is on the disk before whoever waits hears of it");
+  await first.scale(1, 2);
+  assert.equal(count(), 1, "a scale to what is there changes nothing");
+  await launcher.launch({ name: "a", version: "2.0", origin: "a2.mar" }).ready;
+  models.setDefault("a", "2.0");
+  models.setTraffic("a", { "1.0": 90, "2.0": 10 });
+  await snapshots.write("snapshot");
+  assert.equal(count(), 3, "the default and the weights came in one turn");
+  assert.deepEqual(readAgain()?.traffic, { a: { "1.0": 90, "2.0": 10 } });
+  assert.equal(readAgain()?.snapshot?.["a"]?.["2.0"]?.defaultVersion, true);
+  models.setTraffic("a", undefined);
+  await snapshots.write("snapshot");
+  assert.equal(readAgain()?.traffic, undefined);
+});
+
+test("a snapshot's weights are restored, those of versions that could not be served left out", async () => {
+  const lines: string[] = [];
+  const loud = createLog({ write: (line) => void lines.push(line) });
+  const weights = { a: { "1.0": 90, "2.0": 10, "3.0": 5 }, gone: { "1.0": 1 } };
+  const snapshot = JSON.stringify({ ...(JSON.parse(SNAPSHOT) as object), traffic: weights });
+  const config = read(["--model-store", "store"], `model_snapshot=${snapshot}`);
+  const { launcher, models } = fakeLauncher();
+  await startModels({ config, launcher, models, log: loud });
+  assert.deepEqual(models.traffic("a"), { "1.0": 90, "2.0": 10 });
+  assert.match(lines.join("\n"), /WARN Sharing out the requests of a without version 3\.0/);
+  assert.match(lines.join("\n"), /WARN Sharing out the requests of gone without version 1\.0/);
+});
+
+test("withChanges() tells of each launch, scale, removal, new default and weights, and of nothing else", async () => {
   const fake = fakeLauncher();
   let changes = 0;
-  const { launcher, models } = withChanges(fake, () => void changes++);
+  const { launcher, models } = withChanges(fake, async () => void changes++);
   await launcher.launch({ name: "a", version: "1.0" }).ready;
   await launcher.launch({ name: "a", version: "2.0" }).ready;
   await Promise.resolve();
@@ -222,14 +277,18 @@ test("withChanges() tells of each launch, scale, removal and new default, and of
   assert.equal(changes, 3);
   models.setDefault("a", "2.0");
   assert.equal(changes, 4);
-  await launcher.remove("a", "1.0");
+  models.setTraffic("a", { "2.0": 1 });
   assert.equal(changes, 5);
+  models.setTraffic("a", undefined);
+  assert.equal(changes, 6);
+  await launcher.remove("a", "1.0");
+  assert.equal(changes, 7);
   assert.deepEqual(
     models.list.map(({ version }) => version),
     ["2.0"],
   );
   assert.equal(models.find("a").version, "2.0");
-  assert.equal(changes, 5);
+  assert.equal(changes, 7);
 });
 
 test("hasSnapshots() is for servers of a model store", () => {

@@ -7,7 +7,10 @@
  */
 import { hostname } from "node:os";
 
+import type { HandlerMetric, StageTimes } from "../inference.ts";
+import { createHandlerMetricsBook, toDouble, type DeclaredMetric } from "./handler-metrics.ts";
 import { createHostReader, type HostReading } from "./host.ts";
+import type { Declaration } from "./prometheus.ts";
 
 /** One answer of a worker, in milliseconds. */
 export interface AnswerTimes {
@@ -17,6 +20,8 @@ export interface AnswerTimes {
   readonly inferenceMs: number;
   /** What carrying both ways took besides. */
   readonly overheadMs: number;
+  /** Parts of inference, where the handler tells them. */
+  readonly stages?: StageTimes | undefined;
   readonly hasFailed: boolean;
 }
 
@@ -26,17 +31,28 @@ export interface TorchServeModelMetrics {
   answered(times: AnswerTimes): void;
   workerReady(worker: number, loadMs: number): void;
   workerGone(worker: number): void;
+  measured(sample: HandlerMetric): void;
 }
 
 export interface TorchServeMetrics {
   ofModel(name: string, version: string): TorchServeModelMetrics;
   responded(status: number): void;
   render(): string;
+  readonly declarations: readonly Declaration[];
 }
 
 export interface TorchServeMetricsOptions {
   readonly host?: string;
   readonly readHost?: () => HostReading;
+  /** Metrics of handlers that a `metrics.yaml` declares. */
+  readonly declared?: readonly DeclaredMetric[];
+  /** Whether handlers may add others; true when absent. */
+  readonly detects?: boolean;
+  /** Takes a line of TorchServe's metrics log (`metrics_mode=log`) for each value. */
+  readonly writeLine?: (line: string) => void;
+  readonly warn?: (text: string) => void;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
 }
 
 const MEGABYTE = 1024 ** 2;
@@ -49,20 +65,40 @@ interface Metric {
   readonly series: Map<string, number>;
 }
 
+type Labels = Readonly<Record<string, string>>;
+
 /** A counter that has nothing yet is absent there; whoever takes a rate wants its zero. */
 const CLASSES = ["Requests2XX", "Requests4XX", "Requests5XX"] as const;
 
 export function createTorchServeMetrics({
   host = hostname(),
   readHost = createHostReader(),
+  declared = [],
+  detects = true,
+  writeLine,
+  warn = () => undefined,
+  now = Date.now,
 }: TorchServeMetricsOptions = {}): TorchServeMetrics {
   const metrics: Metric[] = [];
-  const machine = labels({ Level: "Host", Hostname: host });
+  const machineLabels = { Level: "Host", Hostname: host };
+  const machine = labels(machineLabels);
 
   function declare(name: string, type: Metric["type"], unit: string): Map<string, number> {
     const series = new Map<string, number>();
     metrics.push({ name, type, unit, series });
     return series;
+  }
+
+  /** `Requests2XX.Count:1.0|#Level:Host|#hostname:vm,timestamp:1795233654`, as in `ts_metrics.log` and `model_metrics.log`. */
+  function tell(name: string, unit: string, value: number, own: Labels, requestId?: string): void {
+    if (writeLine === undefined) return;
+    const dimensions = Object.entries(own)
+      .filter(([label]) => label.toLowerCase() !== "hostname")
+      .map(([label, each]) => `${label}:${each}`);
+    const request = requestId === undefined ? "" : `,requestID:${requestId}`;
+    const when = Math.floor(now() / 1000);
+    const line = `${name}.${unit}:${toDouble(value)}|#${dimensions.join(",")}|#hostname:${host}${request},timestamp:${when}`;
+    writeLine(line.replace(/[^\x20-\x7e]/g, "?")); // one line, whatever a label says
   }
 
   const classes = CLASSES.map((name) => declare(name, "counter", "Count").set(machine, 0));
@@ -83,6 +119,35 @@ export function createTorchServeMetrics({
     diskUtilization: declare("DiskUtilization", "gauge", "Percent"),
     diskAvailable: declare("DiskAvailable", "gauge", "Gigabytes"),
   };
+
+  const handlers = createHandlerMetricsBook({
+    host,
+    declared: declared.filter(({ name }) => !metrics.some((metric) => metric.name === name)),
+    detects,
+    warn,
+    onSample: ({ name, unit }, { value, requestId }, own) =>
+      tell(name, unit, value, own, requestId),
+  });
+  const refused = new Set<string>();
+
+  /** TorchServe's own handlers measure these two themselves; all else under the server's names is the server's. */
+  function measured(sample: HandlerMetric, model: string): void {
+    const { name, type, value, requestId } = sample;
+    const own = metrics.find((metric) => metric.name === name);
+    if (own === undefined) {
+      handlers.record(sample, model);
+      return;
+    }
+    const isBackend = own.series === handlerTime || own.series === predictionTime;
+    if (isBackend && type === "gauge") {
+      const backend = { ModelName: model, Level: "Model" };
+      own.series.set(labels({ ...backend, Hostname: host }), value);
+      tell(name, own.unit, value, backend, requestId);
+    } else if (!refused.has(name)) {
+      refused.add(name);
+      warn(`Ignoring the metric ${name} of a handler: the server has one of that name`);
+    }
+  }
 
   function lookAtHost(): void {
     const { cpuPercent, memoryBytes, diskBytes } = readHost();
@@ -105,12 +170,18 @@ export function createTorchServeMetrics({
 
   return {
     ofModel(name, version) {
-      const own = labels({ model_name: name, model_version: version, hostname: host });
-      const backend = labels({ ModelName: name, Level: "Model", Hostname: host });
+      const modelLabels = { model_name: name, model_version: version, hostname: host };
+      const own = labels(modelLabels);
+      const backendLabels = { ModelName: name, Level: "Model", Hostname: host };
+      const backend = labels(backendLabels);
       const nameOf = (worker: number): string =>
         labels({ WorkerName: `W-${worker}-${name}_${version}`, Level: "Host", Hostname: host });
       return {
-        requested: () => add(requests, own, 1),
+        measured: (sample) => measured(sample, name),
+        requested() {
+          add(requests, own, 1);
+          tell("ts_inference_requests_total", "Count", 1, modelLabels);
+        },
         answered({ queueMs, inferenceMs, overheadMs, hasFailed }) {
           if (hasFailed) return;
           add(latency, own, (queueMs + inferenceMs + overheadMs) * 1000);
@@ -119,6 +190,10 @@ export function createTorchServeMetrics({
           threadTime.set(machine, overheadMs);
           handlerTime.set(backend, inferenceMs);
           predictionTime.set(backend, inferenceMs);
+          tell("QueueTime", "Milliseconds", queueMs, machineLabels);
+          tell("WorkerThreadTime", "Milliseconds", overheadMs, machineLabels);
+          tell("HandlerTime", "ms", inferenceMs, backendLabels);
+          tell("PredictionTime", "ms", inferenceMs, backendLabels);
         },
         workerReady: (worker, loadMs) => void loadTime.set(nameOf(worker), loadMs),
         workerGone: (worker) => void loadTime.delete(nameOf(worker)),
@@ -127,11 +202,20 @@ export function createTorchServeMetrics({
     responded(status) {
       const index = ["2", "4", "5"].indexOf(String(status)[0] ?? "");
       const series = classes[index];
-      if (series !== undefined) add(series, machine, 1);
+      if (series === undefined) return;
+      add(series, machine, 1);
+      tell(CLASSES[index] ?? "", "Count", 1, machineLabels);
     },
+    declarations: metrics.map(({ name, type, unit }) => ({
+      name,
+      type,
+      help: `As TorchServe has it, in ${unit}`,
+      labels: [],
+      chapter: "TorchServe's",
+    })),
     render() {
       lookAtHost();
-      return metrics.map(renderMetric).join("");
+      return metrics.map(renderMetric).join("") + handlers.render(labels);
     },
   };
 }
@@ -141,7 +225,7 @@ function add(series: Map<string, number>, key: string, amount: number): void {
 }
 
 /** With a comma behind the last one, as the Java client has it. */
-function labels(values: Readonly<Record<string, string>>): string {
+function labels(values: Labels): string {
   const parts = Object.entries(values).map(([label, value]) => {
     const escaped = value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
     return `${label}="${escaped}",`;
@@ -156,10 +240,6 @@ function renderMetric({ name, type, unit, series }: Metric): string {
     ...[...series].map(([own, value]) => `${name}${own} ${toDouble(value)}`),
   ];
   return `${lines.join("\n")}\n`;
-}
-
-function toDouble(value: number): string {
-  return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
 function toTenths(percent: number): number {

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { messageOf } from "../errors.ts";
+import { ENVELOPES, type Envelope } from "../torchserve-modes.ts";
 import { refused } from "./archive-entries.ts";
 
 /** A folder that has it is an archive that was never packed. */
@@ -22,16 +23,17 @@ const text = z.string().nullish();
 
 const ManifestFile = z.looseObject({
   createdOn: text,
-  runtime: z.unknown(),
+  runtime: z.unknown().optional(),
   model: z
     .looseObject({
-      modelName: z.unknown(),
-      modelVersion: z.unknown(),
+      modelName: z.unknown().optional(),
+      modelVersion: z.unknown().optional(),
       serializedFile: text,
       handler: text,
       modelFile: text,
       requirementsFile: text,
       configFile: text,
+      envelope: text,
     })
     .nullish(),
   archiverVersion: text,
@@ -47,6 +49,8 @@ export interface Manifest {
   readonly modelFile?: string;
   readonly requirementsFile?: string;
   readonly configFile?: string;
+  /** What its requests and answers are wrapped in. */
+  readonly envelope?: Envelope;
 }
 
 /**
@@ -71,6 +75,12 @@ export function parseManifest(archive: string, json: string): Manifest {
   if (modelName === undefined) throw refused(archive, "Model name is not defined.");
   const modelVersion = toText(model.modelVersion);
   if (modelVersion === undefined) throw refused(archive, "Model version is not defined.");
+  const envelope = ENVELOPES.find((known) => known === model.envelope);
+  if (model.envelope && envelope === undefined) {
+    const wanted = ENVELOPES.join(", ");
+    const found = model.envelope.slice(0, 80);
+    throw refused(archive, `its envelope is "${found}", wanted one of ${wanted}`);
+  }
   const runtime = RUNTIMES.find((known) => known === data.runtime);
   if (runtime === undefined) throw refused(archive, "Runtime is not defined or invalid.");
   return {
@@ -82,6 +92,7 @@ export function parseManifest(archive: string, json: string): Manifest {
     ...pick(model, "modelFile"),
     ...pick(model, "requirementsFile"),
     ...pick(model, "configFile"),
+    ...(envelope !== undefined && { envelope }),
   };
 }
 

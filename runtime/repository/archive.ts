@@ -13,7 +13,8 @@ import { pipeline } from "node:stream/promises";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { RuntimeError, systemCodeOf } from "../errors.ts";
-import type { Log } from "../observe/log.ts";
+import { silentLog, type Log } from "../observe/log.ts";
+import { writableFolder } from "../writable-folder.ts";
 import { aliasesOf } from "./archive-aliases.ts";
 import { createEntryGuard, refused } from "./archive-entries.ts";
 import {
@@ -51,9 +52,11 @@ const LEFTOVER_AGE_MS = 24 * 3600 * 1000;
 export async function openArchive(path: string, options: ArchiveOptions): Promise<OpenedArchive> {
   const stats = await stat(path).catch(cannotRead(path));
   if (stats.isDirectory()) return openFolder(path, options);
-  const { cacheDir, signal } = options;
-  const archives = join(cacheDir, "archives");
+  const { signal } = options;
   const sha256 = await hashFile(path, signal).catch(cannotRead(path));
+  const usual = join(options.cacheDir, "archives", sha256);
+  if (existsSync(usual)) return serveable(basename(path), usual, options.log); // also where nothing may be written
+  const archives = archivesOf(options);
   const target = join(archives, sha256);
   if (!existsSync(target)) {
     await mkdir(archives, { recursive: true });
@@ -75,9 +78,15 @@ export async function identifyArchive(
   const name = basename(path);
   const stats = await stat(path).catch(cannotRead(path));
   if (stats.isDirectory()) return readManifest(name, path);
-  if ((await formatOf(path)) !== "zip") return (await openArchive(path, options)).manifest;
+  // What there is to say of it is said when it is opened to be served.
+  if ((await formatOf(path)) !== "zip")
+    return (await openArchive(path, { ...options, log: silentLog() })).manifest;
   const text = await readZipText({ path, name }, MANIFEST_FILE, LONGEST_MANIFEST_BYTES);
   return text === undefined ? undefined : parseManifest(name, text);
+}
+
+function archivesOf({ cacheDir, log }: ArchiveOptions): string {
+  return writableFolder(join(cacheDir, "archives"), "archives", log);
 }
 
 /** Fills a new folder and gives it its name at once, or removes it. */
@@ -128,7 +137,7 @@ async function openFolder(path: string, options: ArchiveOptions): Promise<Opened
   const name = basename(path);
   const aliases = aliasesOf(name, await listFiles(path), readManifest(name, path));
   if (aliases.size === 0) return serveable(name, path, options.log);
-  const archives = join(options.cacheDir, "archives");
+  const archives = archivesOf(options);
   await mkdir(archives, { recursive: true });
   const key = createHash("sha256")
     .update(path)
@@ -193,7 +202,7 @@ function readMode(root: string): string | undefined {
     const path = join(root, file);
     if ((statSync(path, { throwIfNoEntry: false })?.size ?? Infinity) > 64 * 1024) continue;
     try {
-      return ModeFile.parse(parseYaml(readFileSync(path, "utf8"))).mode;
+      return ModeFile.parse(parseYaml(readFileSync(path, "utf8"), { logLevel: "error" })).mode;
     } catch {
       continue; // whoever loads the model says what is wrong with the file
     }

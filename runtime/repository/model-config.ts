@@ -15,6 +15,7 @@ import { messageOf, RuntimeError } from "../errors.ts";
 import type { JsonValue } from "../inference.ts";
 import { nearestWord } from "../nearest-word.ts";
 import type { Log } from "../observe/log.ts";
+import { ENVELOPES, type Envelope } from "../torchserve-modes.ts";
 
 /** The first that is there counts. */
 const FILES = ["model-config.yaml", "model-config.yml"] as const;
@@ -31,6 +32,9 @@ const MOST_LEVELS = 60;
 /** Of a value that does not fit, so many characters are repeated. */
 const MOST_SHOWN = 100;
 
+/** A parser's own sentence may quote a whole line. */
+const LONGEST_REASON = 500;
+
 /** Settings by the names of the options that they are the default of; units as there. */
 export interface ModelSettings {
   readonly batchSize?: number;
@@ -40,6 +44,7 @@ export interface ModelSettings {
   readonly requestTimeoutMs?: number;
   readonly startupTimeoutMs?: number;
   readonly jobQueueSize?: number;
+  readonly serviceEnvelope?: Envelope;
 }
 
 /** What the file says. */
@@ -83,6 +88,11 @@ const FileKeys = z.object({
     .record(z.string(), z.json())
     .nullable()
     .describe('keys and values, such as "mode: sequence_classification"')
+    .optional(),
+  /** TorchServe has it for all models in its own file, and for one in an archive's manifest. */
+  serviceEnvelope: z
+    .enum(ENVELOPES)
+    .describe(`one of ${ENVELOPES.join(", ")}`)
     .optional(),
   pt2: z.unknown().optional(),
 });
@@ -170,11 +180,16 @@ function parseYaml(file: string, text: string): Readonly<Record<string, unknown>
   return { ...value };
 }
 
-/** How deep lists and mappings lie within each other, told from the syntax alone, without recursion. */
+/** How deep lists and mappings lie within each other, told from the syntax alone. */
 function levelsOf(text: string): number {
   let deepest = 0;
   const waiting: [part: unknown, depth: number][] = [];
-  for (const token of new Parser().parse(text)) waiting.push([token, 0]);
+  try {
+    for (const token of new Parser().parse(text)) waiting.push([token, 0]);
+  } catch (error) {
+    if (error instanceof RangeError) return Infinity; // mappings in one another overflow this parser's stack too
+    throw error;
+  }
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const [part, depth] = next;
     if (typeof part !== "object" || part === null) continue;
@@ -190,7 +205,7 @@ function levelsOf(text: string): number {
 
 function toSettings(file: FileKeys): ModelSettings {
   const { batchSize, minWorkers, maxWorkers, jobQueueSize } = file;
-  const { maxBatchDelay, responseTimeout, startupTimeout } = file;
+  const { maxBatchDelay, responseTimeout, startupTimeout, serviceEnvelope } = file;
   return {
     ...(batchSize !== undefined && { batchSize }),
     ...(maxBatchDelay !== undefined && { maxBatchDelayMs: maxBatchDelay }),
@@ -199,6 +214,7 @@ function toSettings(file: FileKeys): ModelSettings {
     ...(responseTimeout !== undefined && { requestTimeoutMs: responseTimeout * 1000 }),
     ...(startupTimeout !== undefined && { startupTimeoutMs: startupTimeout * 1000 }),
     ...(jobQueueSize !== undefined && { jobQueueSize }),
+    ...(serviceEnvelope !== undefined && { serviceEnvelope }),
   };
 }
 
@@ -215,5 +231,11 @@ function withAdvice(key: string): string {
 }
 
 function invalid(file: string, reason: string, cause?: unknown): RuntimeError {
-  return new RuntimeError("MODEL_INVALID", `Cannot read ${file}: ${reason}`, { cause });
+  return new RuntimeError(
+    "MODEL_INVALID",
+    `Cannot read ${file}: ${reason.slice(0, LONGEST_REASON)}`,
+    {
+      cause,
+    },
+  );
 }

@@ -227,6 +227,45 @@ test("what cannot be fetched says so, with the reason outside the original's man
   }
 });
 
+test("an archive's manifest is refused with TorchServe's sentence alone", async () => {
+  const source = "bad.mar";
+  for (const sentence of [
+    "Missing Model entry in manifest file.",
+    "Model name is not defined.",
+    "Model version is not defined.",
+    "Runtime is not defined or invalid.",
+  ]) {
+    const text = `Cannot open the archive "${source}": ${sentence}`;
+    const refusals = { [source]: new RuntimeError("REPOSITORY_INVALID", text) };
+    const { body } = await open({ refusals }).ask("POST", `/models?url=${source}`);
+    assert.deepEqual(body, { code: 400, type: "InvalidModelException", message: sentence });
+  }
+  const own = `Cannot open the archive "${source}": it is damaged (no end)`;
+  const refusals = { [source]: new RuntimeError("REPOSITORY_INVALID", own) };
+  const { body } = await open({ refusals }).ask("POST", `/models?url=${source}`);
+  assert.deepEqual(body, { code: 400, type: "InvalidModelException", message: own });
+});
+
+test("a registration may name its handler", async () => {
+  const { ask, launcher } = open();
+  await ask("POST", "/models?url=echo.mar&handler=mine:handle");
+  assert.equal(launcher.requests[0]?.settings?.handler, "mine:handle");
+});
+
+test("workflows are not there, and say so", async () => {
+  for (const path of ["/workflows", "/workflows/w"]) {
+    for (const method of ["GET", "POST"]) {
+      assert.deepEqual((await open().ask(method, path)).body, {
+        code: 501,
+        type: "InternalServerException",
+        message: "Cannot answer: workflows are not served here; a handler may call other models",
+      });
+    }
+  }
+  const { body } = await open({ manner: "original" }).ask("GET", "/workflows");
+  assert.equal(body.type, "ResourceNotFoundException");
+});
+
 test("a model whose workers do not start is unregistered again, and what was fetched for it goes", async () => {
   const failures = { other: new RuntimeError("WORKER_DIED", "Cannot load the model: it died") };
   for (const manner of ["mended", "original"] as const) {

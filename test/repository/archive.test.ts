@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -14,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { createLog, silentLog } from "../../runtime/observe/log.ts";
 import { identifyArchive, openArchive } from "../../runtime/repository/archive.ts";
@@ -83,13 +86,57 @@ test("openArchive() tells the format from the bytes, not from the name", async (
   assert.equal(opened.manifest, undefined);
 });
 
-test("openArchive() reads archives from a place that cannot be written to", async () => {
+const IS_ROOT = process.getuid?.() === 0;
+const READ_ONLY = "openArchive() reads archives from a place that cannot be written to";
+
+test(
+  READ_ONLY,
+  { skip: IS_ROOT && "root may write anywhere; the next test is nobody" },
+  async () => {
+    const { path, cacheDir } = place(rawZip([HANDLER]));
+    chmodSync(join(path, ".."), 0o555);
+    assert.throws(() => writeFileSync(join(path, "../x"), ""), { code: "EACCES" });
+    const opened = await openArchive(path, { ...options, cacheDir });
+    assert.deepEqual(readdirSync(join(path, "..")), ["m.mar"]);
+    assert.ok(existsSync(join(opened.path, "handler.ts")));
+    chmodSync(join(path, ".."), 0o755);
+  },
+);
+
+test(`${READ_ONLY}, as nobody`, { skip: !IS_ROOT && "only root can become nobody" }, (t) => {
+  const NOBODY = 65_534;
   const { path, cacheDir } = place(rawZip([HANDLER]));
-  chmodSync(join(path, ".."), 0o555);
-  const opened = await openArchive(path, { ...options, cacheDir });
+  mkdirSync(cacheDir);
+  chownSync(cacheDir, NOBODY, NOBODY);
+  for (const folder of [root, join(path, "..", ".."), join(path, "..")]) chmodSync(folder, 0o755);
+  const source = fileURLToPath(new URL("../../runtime/repository/archive.ts", import.meta.url));
+  const code = `
+    const fs = await import("node:fs");
+    try { fs.writeFileSync(${JSON.stringify(join(path, "../x"))}, ""); console.log("writable"); } catch (error) { console.log(error.code); }
+    const { openArchive } = await import(${JSON.stringify(pathToFileURL(source).href)});
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    const options = { cacheDir: ${JSON.stringify(cacheDir)}, signal: new AbortController().signal, log };
+    const opened = await openArchive(${JSON.stringify(path)}, options);
+    console.log(fs.readdirSync(opened.path).join());
+  `;
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", code],
+    {
+      uid: NOBODY,
+      gid: NOBODY,
+      cwd: "/",
+      env: { HOME: cacheDir, TMPDIR: cacheDir },
+      encoding: "utf8",
+    },
+  );
+  if (/EACCES/.test(stderr)) {
+    t.skip("nobody cannot read this checkout");
+    return;
+  }
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(stdout.trim().split("\n"), ["EACCES", "handler.ts"]);
   assert.deepEqual(readdirSync(join(path, "..")), ["m.mar"]);
-  assert.ok(existsSync(join(opened.path, "handler.ts")));
-  chmodSync(join(path, ".."), 0o755);
 });
 
 test("two that open one archive at once both get it", async () => {

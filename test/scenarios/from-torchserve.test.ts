@@ -117,6 +117,7 @@ function shell(command: string) {
   const placed = command
     .replaceAll("http://localhost:8080", `http://localhost:${env["HUBSERVE_PORT"]}`)
     .replaceAll("http://localhost:8081", `http://localhost:${env["HUBSERVE_MANAGEMENT_PORT"]}`)
+    .replaceAll("http://localhost:8082", `http://localhost:${env["HUBSERVE_METRICS_PORT"]}`)
     .replaceAll(/^curl/gm, "curl -sS");
   return run("bash", ["-euc", placed], { cwd: work, env });
 }
@@ -133,14 +134,16 @@ function assertShown(actual: unknown, shown: unknown): void {
   } else assert.equal(actual, shown);
 }
 
-test("the page has its two walks, from an old archive to an answer", () => {
+test("the page has its three walks, from an old archive or handler to an answer", () => {
   const commands = BLOCKS.filter(({ language }) => language === "sh").map(({ text }) => text);
   assert.ok(commands.length >= 15, `found ${commands.length}`);
-  for (const model of ["BERTSeqClassification", "ner_model"])
+  for (const model of ["BERTSeqClassification", "ner_model", "shout"])
     assert.ok(commands.some((text) => text.includes(`/predictions/${model}`)));
 });
 
 for (const [index, { language, text }] of BLOCKS.entries()) {
+  // A file's first line is its name.
+  if (language === "ts") before(() => place(/^\/\/ (\S+)$/m.exec(text)?.[1] ?? "", text));
   if (language !== "sh") continue;
   const shown = BLOCKS[index + 1];
   test(`block ${index} of the page does what the page says: ${text.split("\n")[0]?.slice(0, 90)}`, async () => {

@@ -164,10 +164,16 @@ test("what changes is written down, and served again at the next start", async (
     const changed = await fetch(`${management}/models/one/2.0/set-default`, { method: "PUT" });
     assert.equal(changed.status, 200, await changed.text());
     assert.equal(await predict(server.url, "one"), "second");
+    const shared = await fetch(`${management}/models/one/traffic`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ "1.0": 0, "2.0": 10 }),
+    });
+    assert.equal(shared.status, 200, await shared.text());
     server.kill("SIGTERM");
     assert.equal(await server.exited, 0);
   }
-  assert.deepEqual(kindsIn(snapshots), ["startup", "snapshot", "shutdown"]);
+  assert.deepEqual(kindsIn(snapshots), ["startup", "snapshot", "snapshot", "shutdown"]);
   const last = readFileSync(join(snapshots, readdirSync(snapshots).sort().at(-1) ?? ""), "utf8");
   const [, json = ""] = /^model_snapshot=(.*)$/m.exec(last) ?? [];
   const { models, modelCount } = JSON.parse(json) as {
@@ -191,6 +197,9 @@ test("what changes is written down, and served again at the next start", async (
     assert.equal(await predict(server.url, "one"), "second");
     assert.equal(await predict(server.url, "one/1.0"), "first");
     assert.equal(await predict(server.url, "two"), "other");
+    const [management = ""] = /http:\S+?(?=,)/.exec(await server.line(/Management on/)) ?? [];
+    const traffic = await fetch(`${management}/models/one/traffic`);
+    assert.deepEqual(await traffic.json(), { "1.0": 0, "2.0": 10 });
   }
 });
 
@@ -210,7 +219,7 @@ test("hubserve config prints each value with its origin, and no secret", async (
   assert.match(stdout, /^batch-size +3 +HUBSERVE_BATCH_SIZE$/m);
   assert.match(stdout, /^threads +- +default$/m);
   assert.match(stdout, /^token +\*\*\* +HF_TOKEN$/m);
-  assert.match(stdout, /^Ignoring vmargs in config\.properties: they change nothing in hubserve$/m);
+  assert.match(stdout, /^Ignoring vmargs in config\.properties: it changes nothing in hubserve$/m);
   assert.ok(!stdout.includes("hf_secret"));
   const json = JSON.parse((await run("--json")).stdout) as Record<string, unknown>;
   assert.deepEqual(json["job-queue-size"], {

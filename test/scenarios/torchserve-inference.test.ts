@@ -3,7 +3,10 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { test } from "node:test";
 
 import { z } from "zod";
@@ -124,6 +127,45 @@ test("token classification answers a pair for every token, without special ones"
   const explained = Explanation.parse(JSON.parse(answer));
   assert.deepEqual(explained.words, golden.words);
   assertClose(explained.importances, golden.layers.embeddings.gausslegendre.importances);
+});
+
+/** What onnxruntime and tokenizers in Python say of the same graph with ids padded to 12 and the padding masked. */
+const PADDED = {
+  "Angela lives in New York.":
+    "[CLS] B-MISC, Angela B-PER, lives O, in O, New B-LOC, York I-LOC, . O, [SEP] I-LOC, [PAD] I-LOC, [PAD] I-LOC, [PAD] I-LOC, [PAD] I-LOC",
+};
+
+test("with --compat torchserve token classification answers special tokens too, and padding to max_length", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hubserve-padded-"));
+  try {
+    cpSync(modelPath("ner-bert"), folder, { recursive: true });
+    const settings = "handler:\n  mode: token_classification\n  max_length: 12\n";
+    writeFileSync(join(folder, "model-config.yaml"), settings);
+    await using server = await serve(folder, "--compat", "torchserve");
+    const path = `/predictions/${basename(folder)}`;
+    for (const [text, expected] of Object.entries(PADDED)) {
+      // Beside others, which are longer or shorter, each is as by itself.
+      const asked = ["Hi", text, `${text} ${text}`].map((each) => textOf(server, path, each));
+      const answers = (await Promise.all(asked)).map((answer) => JSON.parse(answer) as string[][]);
+      assert.equal(answers[1]?.map((pair) => pair.join(" ")).join(", "), expected);
+      assert.deepEqual(
+        answers.map((answer) => answer.length),
+        [12, 12, 12],
+      );
+    }
+    await using unpadded = await serve(modelPath("ner-bert"), "--compat", "torchserve");
+    const [golden] = readGolden("ner-bert", TokensGolden).cases;
+    assert.ok(golden !== undefined);
+    const pairs = JSON.parse(
+      await textOf(unpadded, "/predictions/ner-bert", golden.input),
+    ) as unknown;
+    assert.deepEqual(
+      pairs,
+      golden.tokens.map((token, index) => [token, golden.labels[index]]),
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 const AnswersGolden = z.object({

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 
 import { createModels, type Models } from "../../runtime/engine/models.ts";
 import type { ModelDescription } from "../../runtime/inference.ts";
+import type { Envelope } from "../../runtime/torchserve-modes.ts";
 import { readyModels, type Answer } from "./app-matrix.ts";
 
 export interface TestModel {
@@ -12,17 +13,19 @@ export interface TestModel {
   readonly version?: string;
   readonly answer?: Answer;
   readonly description?: Partial<ModelDescription>;
+  readonly envelope?: Envelope;
 }
 
 /** A register of ready models; by default `echo`, whose answer is what its handler was given. */
 export function torchServeModels(...wanted: readonly TestModel[]): Models {
   const models = createModels();
-  for (const { name = "echo", version = "1.0", answer = echo, description = {} } of wanted) {
+  for (const each of wanted) {
+    const { name = "echo", version = "1.0", answer = echo, description = {}, envelope } = each;
     const [ready] = readyModels(answer, description).list;
     assert.ok(ready?.engine !== undefined && ready.description !== undefined);
     models
       .register(name, { version })
-      .started({ engine: ready.engine, description: ready.description });
+      .started({ engine: ready.engine, description: ready.description }, { envelope });
   }
   return models;
 }

@@ -7,9 +7,11 @@
 import { RuntimeError } from "../../errors.ts";
 import type { Log } from "../../observe/log.ts";
 import { countCharacters, guessTokens } from "../../text-length.ts";
-import type { BatchHooks, BatchMember, EndpointHandler } from "../contract.ts";
+import type { BatchHooks, BatchMember, EndpointHandler, HandlerData } from "../contract.ts";
+import { toCallContext } from "./context.ts";
 import { toHandlerData } from "./data.ts";
 import { refusalOf, toHandlerError } from "./message.ts";
+import type { ReadData } from "./schema.ts";
 
 interface Numbered {
   readonly index: number;
@@ -22,24 +24,27 @@ export async function callBatchSafely(
   members: readonly BatchMember[],
   hooks: BatchHooks,
   log: Log,
+  read: ReadData = toHandlerData,
 ): Promise<void> {
   const numbered = members.map((member, index): Numbered => ({ index, member }));
   const isPredicted = ({ member }: Numbered): boolean => member.request.kind === "predict";
-  await answer(instance, numbered.filter(isPredicted), hooks, log);
+  await answer(instance, numbered.filter(isPredicted), hooks, log, read);
   // Explanations have no batches, and predictions do not wait for them.
-  for (const each of numbered) if (!isPredicted(each)) await explain(instance, each, hooks);
+  for (const each of numbered) if (!isPredicted(each)) await explain(instance, each, hooks, read);
 }
 
 async function explain(
   instance: EndpointHandler,
   { index, member: { request, context } }: Numbered,
   hooks: BatchHooks,
+  read: ReadData,
 ): Promise<void> {
   try {
     context.signal.throwIfAborted();
     const refusal = refusalOf(request.kind, instance);
     if (refusal !== undefined) throw refusal;
-    hooks.onOutcome(index, { value: await instance.explain?.(toHandlerData(request), context) });
+    const value = await instance.explain?.(await read(request), toCallContext(context));
+    hooks.onOutcome(index, { value });
   } catch (error) {
     hooks.onOutcome(index, { error: toHandlerError(error, context.signal) });
   }
@@ -50,21 +55,19 @@ async function answer(
   all: readonly Numbered[],
   hooks: BatchHooks,
   log: Log,
+  read: ReadData,
 ): Promise<void> {
-  const batch = all.filter(({ index, member }) => {
-    const { signal } = member.context;
-    if (signal.aborted) hooks.onOutcome(index, { error: toHandlerError(signal.reason, signal) });
-    return !signal.aborted;
-  });
+  const readied = await Promise.all(all.map((each) => ready(each, hooks, read)));
+  const batch = readied.filter((each) => each !== undefined);
   if (batch.length === 0) return;
   const contexts = batch.map(({ member }) => member.context);
   const startedAtMs = performance.now();
   let results: readonly unknown[];
   try {
-    const items = batch.map(({ member }) => toHandlerData(member.request));
+    const items = batch.map(({ data }) => data);
     const returned: unknown = await instance.callBatch?.(items, {
       signal: allAborted(contexts.map(({ signal }) => signal)),
-      members: contexts,
+      members: contexts.map(toCallContext),
       log,
     });
     results = assertResults(returned, batch.length);
@@ -75,8 +78,9 @@ async function answer(
       return;
     }
     const half = Math.ceil(batch.length / 2);
-    await answer(instance, batch.slice(0, half), hooks, log);
-    await answer(instance, batch.slice(half), hooks, log);
+    // Read anew: what was handed over may have been taken apart.
+    await answer(instance, batch.slice(0, half), hooks, log, read);
+    await answer(instance, batch.slice(half), hooks, log, read);
     return;
   }
   // How a custom handler tokenizes nobody knows; the engine guesses lengths in the same way.
@@ -92,6 +96,24 @@ async function answer(
     if (value instanceof Error)
       hooks.onOutcome(index, { error: toHandlerError(value, member.context.signal) });
     else hooks.onOutcome(index, { value });
+  }
+}
+
+/** A member with what the handler is given of it; `undefined` for one that is settled: nobody waits, or it cannot be read. */
+async function ready(
+  { index, member }: Numbered,
+  hooks: BatchHooks,
+  read: ReadData,
+): Promise<(Numbered & { readonly data: HandlerData }) | undefined> {
+  const { signal } = member.context;
+  try {
+    signal.throwIfAborted();
+    const data = await read(member.request);
+    signal.throwIfAborted();
+    return { index, member, data };
+  } catch (error) {
+    hooks.onOutcome(index, { error: toHandlerError(error, signal) });
+    return undefined;
   }
 }
 

@@ -67,6 +67,16 @@ export async function compileHandler(options: CompileOptions): Promise<CompiledH
   return { module: await importBundle(code, scope), files, warnings, compileMs };
 }
 
+/** Runs the top-level code of a handler that was compiled elsewhere. */
+export async function importCompiled({
+  code,
+  scope,
+  files,
+  warnings,
+}: HandlerBundle): Promise<CompiledHandler> {
+  return { module: await importBundle(code, scope), files, warnings, compileMs: 0 };
+}
+
 export async function bundleHandler(options: CompileOptions): Promise<HandlerBundle> {
   const { repository, file, dependencies } = options;
   const fallbacks = [...(dependencies === undefined ? [] : [dependencies]), RUNTIME_FOLDER];

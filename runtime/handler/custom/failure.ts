@@ -6,7 +6,7 @@
 import { relative, isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Message } from "esbuild";
-import { isRuntimeError, messageOf, RuntimeError } from "../../errors.ts";
+import { isRuntimeError, messageOf, RuntimeError, systemCodeOf } from "../../errors.ts";
 import { describeForClient } from "./message.ts";
 
 /** The most complaints of the compiler that one message repeats. */
@@ -56,7 +56,7 @@ export function toLoadError(error: unknown, what: string, repository: string): R
   const missing = findMissingPackage(error);
   const reason =
     missing === undefined
-      ? describeForClient(messageOf(error), { repository })
+      ? (findDenied(error, repository) ?? describeForClient(messageOf(error), { repository }))
       : `the package "${missing}" is not installed; add it to requirements.json`;
   const text = `Cannot load the handler: ${what} failed: ${reason}${place === undefined ? "" : ` (${place})`}`;
   return new RuntimeError("HANDLER_INVALID", text, { cause: error });
@@ -77,6 +77,17 @@ export function findOwnFrame(error: unknown, repository: string): string | undef
 }
 
 const FRAME = /^\s+at (?:.*\()?((?:file:\/\/|\/|[A-Za-z]:[\\/])[^()]*?):(\d+):(\d+)\)?$/;
+
+/** What Node's permission model refused, told from its own error. */
+function findDenied(error: unknown, repository: string): string | undefined {
+  if (!(error instanceof Error) || systemCodeOf(error) !== "ERR_ACCESS_DENIED") return undefined;
+  const { permission = "", resource = "" } = error as {
+    readonly permission?: string;
+    readonly resource?: string;
+  };
+  const what = describeForClient(`${permission} ${resource}`.trim(), { repository });
+  return `it wants what --sandbox does not give${what === "" ? "" : ` (${what})`}`;
+}
 
 /** The package that `require` or `import` did not find, told from Node's own error. */
 function findMissingPackage(error: unknown): string | undefined {

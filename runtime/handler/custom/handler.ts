@@ -2,23 +2,29 @@
  * A repository's own handler: the class found in what it exports, one instance made, `call` made safe.
  */
 import { RuntimeError } from "../../errors.ts";
-import type { InferenceRequest, ModelDescription } from "../../inference.ts";
+import type {
+  CompiledBundle,
+  InferenceRequest,
+  JsonValue,
+  ModelDescription,
+} from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
-import { compileHandler, type CompiledHandler } from "./bundle.ts";
+import { compileHandler, importCompiled, type CompiledHandler } from "./bundle.ts";
 import type {
   BatchHooks,
   BatchMember,
-  CallContext,
   EndpointHandler,
   EndpointHandlerClass,
   HandlerOptions,
   LoadedHandler,
   LoadOptions,
+  RequestContext,
 } from "../contract.ts";
-import { toHandlerData } from "./data.ts";
+import { toCallContext } from "./context.ts";
 import { toLoadError, WANTED_SHAPE } from "./failure.ts";
 import { callBatchSafely } from "./batch.ts";
 import { refusalOf, toHandlerError } from "./message.ts";
+import { readHandlerSchemas, type ReadData } from "./schema.ts";
 
 /** The names under which the class may be exported; the second is Hugging Face's older one. */
 const CLASS_NAMES = ["EndpointHandler", "PreTrainedPipeline"] as const;
@@ -42,6 +48,7 @@ export async function loadCustomHandler(
     modelPath,
     task,
     dependencies,
+    bundle,
     intraOpThreads,
     handlerSettings,
   }: CustomHandlerOptions,
@@ -51,6 +58,7 @@ export async function loadCustomHandler(
     repository,
     file,
     ...(dependencies !== undefined && { dependencies }),
+    ...(bundle?.file === file && { bundle }),
   });
   log.debug(`Compiled ${file}`, {
     files: compiled.files.length,
@@ -75,11 +83,15 @@ export async function loadCustomHandler(
     throw toLoadError(error, "its load()", repository);
   }
 
+  const example = readExample(Handler, file);
+  const schemas = readHandlerSchemas(Handler, file);
   const description: ModelDescription = {
     handler: "custom",
     handlerFile: file,
+    ...(example !== undefined && { example }),
     ...(task !== undefined && { task }),
-    notes: [{ level: "info", text: `Found ${file} with ${name}` }],
+    ...(schemas.described && { schemas: schemas.described }),
+    notes: [{ level: "info", text: `Found ${file} with ${name}` }, ...schemas.notes],
   };
   const takesBatches = typeof instance.callBatch === "function";
   return {
@@ -90,22 +102,26 @@ export async function loadCustomHandler(
       splitsLists: false,
     },
     files: compiled.files,
-    call: (request, context) => callSafely(instance, request, context),
+    call: (request, context) => callSafely(instance, request, context, schemas.read),
     ...(takesBatches && {
       callBatch: (members: readonly BatchMember[], hooks: BatchHooks) =>
-        callBatchSafely(instance, members, hooks, log),
+        callBatchSafely(instance, members, hooks, log, schemas.read),
     }),
     dispose: async () => await instance.dispose?.(),
   };
 }
 
-async function compile(options: {
+async function compile({
+  bundle,
+  ...options
+}: {
   repository: string;
   file: string;
   dependencies?: string;
+  bundle?: CompiledBundle;
 }): Promise<CompiledHandler> {
   try {
-    return await compileHandler(options);
+    return await (bundle === undefined ? compileHandler(options) : importCompiled(bundle));
   } catch (error) {
     throw toLoadError(error, options.file, options.repository);
   }
@@ -180,18 +196,33 @@ function readConcurrency({ concurrency = 1 }: EndpointHandlerClass, file: string
   throw new RuntimeError("HANDLER_INVALID", `Cannot load the handler: ${text}`);
 }
 
+/** @throws `HANDLER_INVALID` when `static example` is no body that a client could send. */
+function readExample({ example }: EndpointHandlerClass, file: string): JsonValue | undefined {
+  if (example === undefined) return undefined;
+  const isObject = typeof example === "object" && example !== null && !Array.isArray(example);
+  try {
+    // As a client would send it.
+    if (isObject) return JSON.parse(JSON.stringify(example)) as JsonValue;
+  } catch {
+    // It holds what JSON cannot: the sentence below says what was wanted.
+  }
+  const text = `static example in ${file} is no JSON object; wanted a request's body, { inputs: … }`;
+  throw new RuntimeError("HANDLER_INVALID", `Cannot load the handler: ${text}`);
+}
+
 async function callSafely(
   instance: EndpointHandler,
   request: InferenceRequest,
-  context: CallContext,
+  context: RequestContext,
+  read: ReadData,
 ): Promise<unknown> {
   const refusal = refusalOf(request.kind, instance);
   if (refusal !== undefined) throw refusal;
   try {
-    const data = toHandlerData(request);
+    const data = await read(request);
     return request.kind === "explain"
-      ? await instance.explain?.(data, context)
-      : await instance.call(data, context);
+      ? await instance.explain?.(data, toCallContext(context))
+      : await instance.call(data, toCallContext(context));
   } catch (error) {
     throw toHandlerError(error, context.signal);
   }

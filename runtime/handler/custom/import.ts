@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import * as nodeModule from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { systemCodeOf } from "../../errors.ts";
 import { RUNTIME_INDEX, SHARED_PACKAGES, type ScopeOptions } from "./scope.ts";
 
 /** Whether compiled code may hold an `import()`; a text that looks like one counts too. */
@@ -36,7 +37,12 @@ export function hookDynamicImports(bundleUrl: string, { handler, fallbacks }: Sc
   }
   // Node before 22.15 runs hooks in a thread of their own, which loads them from a URL.
   const source = `const plan = ${JSON.stringify(plan)};\n${THREAD_HOOKS}`;
-  nodeModule.register(`data:text/javascript,${encodeURIComponent(source)}`);
+  try {
+    nodeModule.register(`data:text/javascript,${encodeURIComponent(source)}`);
+  } catch (error) {
+    // A sandbox has no threads: there, an `import()` of a computed name finds nothing before Node 22.15.
+    if (systemCodeOf(error) !== "ERR_ACCESS_DENIED") throw error;
+  }
 }
 
 interface ImportPlan {

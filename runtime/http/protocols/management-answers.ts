@@ -5,6 +5,7 @@
  * everywhere else; this file alone knows what each is called there.
  */
 import type { ErrorCode, RuntimeError } from "../../errors.ts";
+import { NO_API_KEY } from "../api-keys.ts";
 import type { AppContext } from "../context.ts";
 import { respond } from "../respond.ts";
 import type { JsonValue } from "../../inference.ts";
@@ -36,6 +37,7 @@ const EXCEPTIONS: Partial<Record<ErrorCode, readonly [status: number, type: stri
   REPOSITORY_INVALID: [400, "InvalidModelException"],
   DOWNLOAD_FAILED: [400, "DownloadArchiveException"],
   HUB_UNREACHABLE: [400, "DownloadArchiveException"],
+  NOT_SUPPORTED: [501, "InternalServerException"],
   NOT_READY: [503, "ServiceUnavailableException"],
 };
 
@@ -60,6 +62,7 @@ export function answerStatus(c: AppContext, sentence: string, status = 200): Res
 /** In the original's manner a wrong token is a 400. */
 export function answerError(c: AppContext, error: RuntimeError, manner: Manner): Response {
   const [usual, type] = EXCEPTIONS[error.code] ?? [500, "InternalServerException"];
-  const code = manner === "original" && error.code === "UNAUTHORIZED" ? 400 : usual;
+  const isToken = error.code === "UNAUTHORIZED" && error.message !== NO_API_KEY;
+  const code = manner === "original" && isToken ? 400 : usual;
   return answerJson(c, { code, type, message: error.message }, code);
 }

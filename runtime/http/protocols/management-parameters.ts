@@ -39,7 +39,7 @@ export const RegisterParameters = z.object({
     .max(200)
     .optional()
     .describe("letters, digits, `_`, `-` and `.`"),
-  handler: z.string().optional().describe("accepted and not used: an archive names its own"),
+  handler: z.string().optional().describe("a file of the archive that answers in place of its own"),
   runtime: z.string().optional().describe("one of node, python, python3 and LSP"),
   batch_size: count(1, 1024).optional(),
   max_batch_delay: count(0, 60_000).optional(),

@@ -24,8 +24,6 @@ export async function register(c: AppContext, options: RegisterOptions): Promise
   const parameters = readParameters(RegisterParameters, sent, manner === "original");
   const { url, runtime, initial_workers: workers, synchronous } = parameters;
   assertSource(url, runtime);
-  if (parameters.handler !== undefined)
-    c.get("log").warn("Ignoring the parameter handler: an archive names its own");
 
   const found = await locate(url, options);
   const name = parameters.model_name ?? found.name;
@@ -38,6 +36,7 @@ export async function register(c: AppContext, options: RegisterOptions): Promise
     onRemoved: () => found.discard(),
     settings: {
       reference: found.reference,
+      ...(parameters.handler && { handler: parameters.handler }),
       ...(workers !== undefined && workers > 0 && { minWorkers: workers, maxWorkers: workers }),
       ...(parameters.batch_size !== undefined && { batchSize: parameters.batch_size }),
       ...(parameters.max_batch_delay !== undefined && {
@@ -88,6 +87,7 @@ async function locate(url: string, { launcher, manner }: RegisterOptions): Promi
       MODEL_NOT_FOUND: ["MODEL_NOT_FOUND", `Model not found at: ${url}`],
       FORBIDDEN: ["MODEL_NOT_FOUND", `Given URL ${url} does not match any allowed URL(s)`],
       DOWNLOAD_FAILED: ["DOWNLOAD_FAILED", `Failed to download archive from: ${url}`],
+      REPOSITORY_INVALID: ["REPOSITORY_INVALID", inTheirWords(error.message)],
       // Java's FileAlreadyExistsException is nobody's fault but the server's there.
       ...(manner === "original" && { CONFLICT: ["INTERNAL", error.message] as const }),
     };
@@ -98,6 +98,13 @@ async function locate(url: string, { launcher, manner }: RegisterOptions): Promi
       cause: error,
     });
   }
+}
+
+/** What TorchServe says of a manifest is said without words of ours. */
+function inTheirWords(message: string): string {
+  const said =
+    /: (Missing Model entry in manifest file\.|(?:Model name|Model version) is not defined\.|Runtime is not defined or invalid\.)$/;
+  return said.exec(message)?.[1] ?? message;
 }
 
 async function launch(

@@ -68,6 +68,14 @@ export function createManagementRoutes(options: ManagementOptions): Hono<AppEnv>
   });
   const { tokens } = options;
   if (tokens !== undefined) routes.get("/token", (c) => renew(c, tokens, isOriginal));
+  if (!isOriginal) {
+    for (const path of ["/workflows", "/workflows/*"])
+      routes.all(path, () => {
+        const text =
+          "Cannot answer: workflows are not served here; a handler may call other models";
+        throw new RuntimeError("NOT_SUPPORTED", text);
+      });
+  }
   for (const path of KNOWN_PATHS) {
     routes.all(path, () => {
       throw new RuntimeError(

@@ -23,8 +23,10 @@ type Data = InferenceRequest["data"];
 type Fields = Readonly<Record<string, JsonValue>>;
 
 interface Mode {
-  /** What the task must be asked to be able to answer so. */
+  /** What the task must be asked to be able to answer so, … */
   readonly parameters?: Readonly<Record<string, JsonValue>>;
+  /** … and to answer as the original does. */
+  readonly originalParameters?: Readonly<Record<string, JsonValue>>;
   /** One input's answer. @returns `undefined` where the answer is not what the task usually gives. */
   readonly shape: (answer: JsonValue) => JsonValue | undefined;
 }
@@ -36,6 +38,8 @@ const MODES: Readonly<Record<string, Mode>> = {
   "token-classification": {
     // Every token, as there, without the special ones.
     parameters: { aggregation_strategy: "none", ignore_labels: [] },
+    // With them, and with the padding up to `max_length`.
+    originalParameters: { aggregation_strategy: "none", ignore_labels: [], all_tokens: true },
     shape: (answer) =>
       Array.isArray(answer)
         ? answer.map((token: JsonValue) => [
@@ -59,8 +63,14 @@ export function modeOf(
   return Object.hasOwn(MODES, task ?? "") ? MODES[task ?? ""] : undefined;
 }
 
-export function prepareForMode(data: Data, mode: Mode | undefined): Data {
-  return mode?.parameters === undefined ? data : { ...data, parameters: mode.parameters };
+export function prepareForMode(
+  data: Data,
+  mode: Mode | undefined,
+  manner: Manner = "mended",
+): Data {
+  const original = manner === "original" ? mode?.originalParameters : undefined;
+  const parameters = original ?? mode?.parameters;
+  return parameters === undefined ? data : { ...data, parameters };
 }
 
 export function finishForMode(answer: JsonValue, data: Data, mode: Mode | undefined): JsonValue {

@@ -8,6 +8,7 @@
  * Wire facts: TorchServe 0.12.0.
  */
 import type { ErrorCode, RuntimeError } from "../../errors.ts";
+import { NO_API_KEY } from "../api-keys.ts";
 import type { AppContext } from "../context.ts";
 import { respond, setHeader } from "../respond.ts";
 import { toPlatformJson } from "./torchserve-json.ts";
@@ -67,7 +68,7 @@ const SAID: Readonly<Partial<Record<ErrorCode, (asked: Asked, message: string) =
     type: "ModelVersionNotFoundException",
     message: `Model version: ${version} does not exist for model: ${name}`,
   }),
-  UNAUTHORIZED: () => ({ status: 401, type: "InvalidKeyException", message: TOKEN_REFUSED }),
+  UNAUTHORIZED: (_asked, message) => refusedKey(message, 401),
   HANDLER_FAILED: () => PREDICTION_FAILED,
   WORKER_DIED: () => WORKER_DIED,
 };
@@ -82,7 +83,7 @@ const ORIGINAL: typeof SAID = {
   },
   NOT_SUPPORTED: () => PREDICTION_FAILED,
   UNSUPPORTED_MEDIA_TYPE: () => PREDICTION_FAILED,
-  UNAUTHORIZED: () => ({ status: 400, type: "InvalidKeyException", message: TOKEN_REFUSED }),
+  UNAUTHORIZED: (_asked, message) => refusedKey(message, 400),
   QUEUE_FULL: (asked) => ({ status: 503, type: UNAVAILABLE, message: noWorker(asked) }),
   NOT_READY: (asked) => ({ status: 503, type: UNAVAILABLE, message: noWorker(asked) }),
   DEADLINE_EXCEEDED: () => WORKER_DIED,
@@ -114,6 +115,13 @@ export function describeFailure(
   // No worker, and none will come by itself: the original's sentence says what to do.
   const isUnloaded = error.code === "NOT_READY" && asked.isUnloaded === true;
   return { ...mended, message: isUnloaded ? noWorker(asked) : error.message };
+}
+
+/** An API key is no token of TorchServe's: without it, a 401 in each manner. */
+function refusedKey(message: string, tokenStatus: number): Failure {
+  return message === NO_API_KEY
+    ? { status: 401, type: "InvalidKeyException", message }
+    : { status: tokenStatus, type: "InvalidKeyException", message: TOKEN_REFUSED };
 }
 
 /** @param asked What the request named, for sentences that name it. */

@@ -33,12 +33,17 @@ export function toPythonJson(value: JsonValue, knowsFloats: boolean): string {
   return print(value, "\n", false, knowsFloats);
 }
 
-/** @param line A line feed and the indentation of where the value stands. */
+/** The same on one line, as `json.dumps(value)` prints it. */
+export function toPythonLine(value: JsonValue, knowsFloats: boolean): string {
+  return print(value, "", false, knowsFloats);
+}
+
+/** @param line Nothing where all stands on one line, else a line feed and the indentation of where the value stands. */
 function print(value: JsonValue, line: string, isFloat: boolean, knowsFloats: boolean): string {
   if (typeof value === "number") return printNumber(value, isFloat);
   if (typeof value === "string") return printString(value);
   if (typeof value !== "object" || value === null) return String(value);
-  const inner = `${line}  `;
+  const inner = line === "" ? "" : `${line}  `;
   const isList = Array.isArray(value);
   const parts: string[] = [];
   if (isList) {
@@ -52,7 +57,7 @@ function print(value: JsonValue, line: string, isFloat: boolean, knowsFloats: bo
   }
   const [open, close] = isList ? "[]" : "{}";
   if (parts.length === 0) return `${open}${close}`;
-  return `${open}${inner}${parts.join(`,${inner}`)}${line}${close}`;
+  return `${open}${inner}${parts.join(inner === "" ? ", " : `,${inner}`)}${line}${close}`;
 }
 
 function printString(text: string): string {

@@ -26,7 +26,7 @@ const WORDS: Readonly<Record<string, unknown>> = {
 };
 
 const NUMBER =
-  /(?:[+-]\s*)?(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|(?:\d(?:_?\d)*\.?(?:\d(?:_?\d)*)?|\.\d(?:_?\d)*)(?:[eE][+-]?\d(?:_?\d)*)?)(?![\w.])/y;
+  /(?:[+-]\s*)?(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|(?:\d(?:_?\d)*(?:\.(?:\d(?:_?\d)*)?)?|\.\d(?:_?\d)*)(?:[eE][+-]?\d(?:_?\d)*)?)(?![\w.])/y;
 const WORD = /[A-Za-z_]\w*/y;
 /** White space and comments: a literal may go over several lines. */
 const SPACE = /(?:[\s\ufeff]|#[^\n]*|\\\r?\n)*/y;

@@ -8,13 +8,23 @@
  */
 import { Hono } from "hono";
 
+import type { Waiting } from "../../engine/engine.ts";
 import type { Models } from "../../engine/models.ts";
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
-import type { InferenceKind, InferenceRequest, JsonValue } from "../../inference.ts";
+import type {
+  InferenceKind,
+  InferenceRequest,
+  InferenceResult,
+  JsonValue,
+} from "../../inference.ts";
+import type { Content } from "../ask.ts";
 import type { AppContext, AppEnv, ErrorRenderer, Face } from "../context.ts";
-import { setAnswerHeaders, withoutCredentials } from "../exchange.ts";
+import { respondWithHead, setAnswerHeaders, tokensOf, withoutCredentials } from "../exchange.ts";
 import { stickyKeyOf } from "../middleware.ts";
 import { respond, setHeader } from "../respond.ts";
+import { noteRoute } from "../route.ts";
+import { submit } from "../submit.ts";
+import { toPieceRequest, toPieces } from "./generation-pieces.ts";
 import {
   finishForMode,
   modeOf,
@@ -22,6 +32,7 @@ import {
   renderOutput,
   toOriginalExplanation,
 } from "./torchserve-answer.ts";
+import { openEnvelope, withoutEnvelope, type Opened } from "./torchserve-envelope.ts";
 import { respondWithFailure, type Asked, type Manner } from "./torchserve-errors.ts";
 import { toPlatformJson } from "./torchserve-json.ts";
 import { describeApi, describeModelApi } from "./torchserve-openapi.ts";
@@ -72,6 +83,11 @@ export function createTorchServeFace(options: TorchServeOptions): Face {
       return segments.length === 0 ? notFound(c) : infer(c, { kind, segments });
     });
   }
+  if (manner === "mended")
+    routes.all("/wfpredict/*", (c) => {
+      const text = "Cannot answer: workflows are not served here; a handler may call other models";
+      return renderError(new RuntimeError("NOT_SUPPORTED", text), c);
+    });
   routes.all("/invocations", (c) => infer(c, { kind: "predict", segments: [], readsQuery: true }));
 
   return {
@@ -80,7 +96,11 @@ export function createTorchServeFace(options: TorchServeOptions): Face {
     speaks: (c) => OWN_PATH.test(c.req.path) || olderPath(pathOf(c)) !== undefined,
     answerUnrouted(c) {
       const segments = olderPath(pathOf(c));
-      if (segments !== undefined) return infer(c, { kind: "predict", segments, readsQuery: true });
+      if (segments !== undefined) {
+        const isInvoke = c.req.path.startsWith("/models/");
+        noteRoute(c, isInvoke ? "/models/:model/invoke" : "/:model/predict");
+        return infer(c, { kind: "predict", segments, readsQuery: true });
+      }
       return OWN_PATH.test(c.req.path) || manner === "original"
         ? Promise.resolve(notFound(c))
         : undefined;
@@ -88,7 +108,8 @@ export function createTorchServeFace(options: TorchServeOptions): Face {
   };
 }
 
-const OWN_PATH = /^\/(?:ping|api-description|predictions|explanations|invocations|models)(?:\/|$)/;
+const OWN_PATH =
+  /^\/(?:ping|api-description|predictions|explanations|invocations|models|wfpredict)(?:\/|$)/;
 
 /**
  * `/models/{m}/invoke`, `/{m}/predict[/…]` and `/{m}/{version}/predict`. They are told from the path here, as patterns that begin with a
@@ -124,32 +145,25 @@ async function answer(
       return platform(c, describeModelApi(name, server, prefix));
     }
     const ready = models.ready(name, version, stickyKeyOf(c));
-    const { engine, description, model } = ready;
+    const { description, model } = ready;
     isCustom = description.handler === "custom";
-    const { data, media, hasParameters } = toRequestContent(row, kind, description);
-    const mode = modeOf(description, { kind, hasParameters });
-    const request: InferenceRequest = {
-      id: c.get("requestId"),
-      kind,
-      data: prepareForMode(data, mode),
-      ...(media !== undefined && { media }),
-      headers: {
-        ...withoutCredentials(c.req.header()),
-        explain: kind === "explain" ? "True" : "False",
-        url_path: target.rest,
-      },
-    };
-    const result = await engine.submit(request, c.get("waitFor")(model.requestTimeoutMs));
-    setAnswerHeaders(c, result, engine.now());
-    const { output } = result;
-    const shaped = output.kind === "json" ? { ...output, value: shape(output.value) } : output;
-    return respond(c, await renderOutput(c, shaped, { manner, isDefault: !isCustom }));
-
-    function shape(value: JsonValue): JsonValue {
-      return kind === "explain" && !isCustom && manner === "original"
-        ? toOriginalExplanation(value)
-        : finishForMode(value, data, mode);
-    }
+    const waiting = c.get("waitFor")(model.requestTimeoutMs);
+    const asked: Question = { c, kind, manner, ready, waiting, urlPath: target.rest };
+    const { envelope } = model;
+    const opened =
+      envelope &&
+      openEnvelope(envelope, row, {
+        kind,
+        isDefault: !isCustom,
+        requestId: c.get("requestId"),
+        model: model.name,
+        version: model.version,
+      });
+    if (opened !== undefined) return await askEach(asked, opened);
+    const result = await ask(envelope === undefined ? row : withoutEnvelope(row), asked);
+    setAnswerHeaders(c, result, ready.engine.now());
+    const rendered = await renderOutput(c, result.output, { manner, isDefault: !isCustom });
+    return respondWithHead(c, rendered, result.response);
   } catch (error) {
     const known = toKnown(error, c);
     return respondWithFailure(
@@ -159,6 +173,91 @@ async function answer(
       target && { ...describeAsked(target, models), isCustom },
     );
   }
+}
+
+/** What the inputs of one HTTP request have in common. */
+interface Question {
+  readonly c: AppContext;
+  readonly kind: InferenceKind;
+  readonly manner: Manner;
+  readonly ready: ReturnType<Models["ready"]>;
+  readonly waiting: Waiting;
+  readonly urlPath: string;
+}
+
+/** One row, asked and answered in the shape that TorchServe gives it. */
+async function ask(
+  row: Row,
+  { c, kind, manner, ready, waiting, urlPath }: Question,
+): Promise<InferenceResult> {
+  const { description } = ready;
+  const { data, media, hasParameters } = toRequestContent(row, kind, description);
+  const mode = modeOf(description, { kind, hasParameters });
+  const generation = kind === "predict" ? toPieceRequest(description, data) : undefined;
+  const content: Content =
+    generation === undefined
+      ? { kind, data: prepareForMode(data, mode, manner), ...(media !== undefined && { media }) }
+      : { kind: "generate", data: {}, generation };
+  const request: InferenceRequest = {
+    id: c.get("requestId"),
+    ...content,
+    headers: {
+      ...withoutCredentials(c.req.header()),
+      explain: kind === "explain" ? "True" : "False",
+      url_path: urlPath,
+    },
+  };
+  const result = await submit(c, ready, request, waiting);
+  const { output } = result;
+  if (generation !== undefined && output.kind === "stream")
+    return { ...result, output: { kind: "stream", chunks: toPieces(output.chunks) } };
+  if (output.kind !== "json") return result;
+  const isOriginal = kind === "explain" && description.handler === "default";
+  const value =
+    isOriginal && manner === "original"
+      ? toOriginalExplanation(output.value)
+      : finishForMode(output.value, data, mode);
+  return { ...result, output: { ...output, value } };
+}
+
+/** So many instances of one envelope are asked at a time: one client's list must not fill the queue. */
+const INSTANCES_AT_ONCE = 32;
+
+/** All instances of an envelope; the first that fails is the whole answer. */
+async function askEach(asked: Question, { rows, seal }: Opened): Promise<Response> {
+  const { c, manner, ready } = asked;
+  const group = new AbortController();
+  const waiting = {
+    ...asked.waiting,
+    signal: AbortSignal.any([asked.waiting.signal, group.signal]),
+  };
+  const results: InferenceResult[] = [];
+  const left = rows.entries();
+  async function askOn(): Promise<void> {
+    for (const [index, row] of left) results[index] = await ask(row, { ...asked, waiting });
+  }
+  try {
+    await Promise.all(Array.from({ length: INSTANCES_AT_ONCE }, askOn));
+  } catch (error) {
+    group.abort(); // nobody computes for an answer that will not be given
+    throw error;
+  }
+  const answers = results.map(({ output }) => {
+    if (output.kind === "json") return output.value;
+    throw new RuntimeError(
+      "NOT_SUPPORTED",
+      `Cannot put the answer into an envelope: it is a ${output.kind === "media" ? "file" : output.kind}, wanted JSON`,
+    );
+  });
+  const [first] = results;
+  if (first !== undefined) {
+    const warnings = [...new Set(results.flatMap((result) => result.warnings ?? []))];
+    const { timings } = first;
+    setAnswerHeaders(c, { timings, warnings, ...tokensOf(results) }, ready.engine.now());
+  }
+  const headers: Record<string, string> =
+    manner === "original" ? {} : { "content-type": "application/json" };
+  return respond(c, { body: new TextEncoder().encode(seal(answers)), headers });
 }
 
 /** SageMaker's way: the model's name is an input like others. */
