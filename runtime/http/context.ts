@@ -6,6 +6,7 @@ import type { Waiting } from "../engine/engine.ts";
 import type { Models } from "../engine/models.ts";
 import type { RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import type { RequestTrace } from "../observe/trace.ts";
 import type { ResponseClass } from "./respond.ts";
 
 export interface AppEnv {
@@ -29,6 +30,12 @@ export interface AppEnv {
     ResponseClass: ResponseClass;
     models: Models;
     log: Log;
+    /** The pattern of its route, where the router's own says less. */
+    route: string | undefined;
+    /** The registered model that it is for, once that is known. */
+    model: string | undefined;
+    /** There where traces are collected. */
+    trace: RequestTrace | undefined;
   };
 }
 

@@ -4,16 +4,19 @@
 import { randomUUID } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
-import { matchedRoutes } from "hono/route";
 import type { Models } from "../engine/models.ts";
 import { RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import { traceIdOf } from "../observe/trace.ts";
+import { accessLevel, type AccessLog } from "./access-log.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { setHeader, type ResponseClass } from "./respond.ts";
+import { pathOf, routeOf } from "./route.ts";
+import { readTraceContext } from "./trace-context.ts";
 
 /** Ids go into headers and logs: visible ASCII, and no longer than anybody needs. */
-const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
+export const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
 
 /** Echoes the client's `x-request-id`, or makes one. */
 export function requestIds(makeId: () => string = randomUUID): MiddlewareHandler<AppEnv> {
@@ -21,7 +24,10 @@ export function requestIds(makeId: () => string = randomUUID): MiddlewareHandler
     const given = c.req.header("x-request-id");
     const id = given !== undefined && REQUEST_ID.test(given) ? given : makeId();
     c.set("requestId", id);
-    c.set("responseHeaders", { "x-request-id": id });
+    // A trace that the client belongs to is echoed, where it fits.
+    const parent = c.req.header("traceparent");
+    const trace = parent && readTraceContext(parent, c.req.header("tracestate"));
+    c.set("responseHeaders", { "x-request-id": id, ...trace });
     await next();
   });
 }
@@ -35,7 +41,10 @@ export function shared(
   return createMiddleware<AppEnv>(async (c, next) => {
     c.set("models", models);
     c.set("ResponseClass", ResponseClass);
-    c.set("log", log.child({ requestId: c.get("requestId") }));
+    // Our own trace, or the one that the client says it belongs to.
+    const traceId = c.get("trace")?.traceId ?? traceIdOf(c.get("responseHeaders"));
+    const requestId = c.get("requestId");
+    c.set("log", log.child(traceId === undefined ? { requestId } : { requestId, traceId }));
     await next();
   });
 }
@@ -61,6 +70,7 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
     const stopWaiting = (): void => {
       clearTimeout(timer);
       forget();
+      c.get("trace")?.release();
     };
     c.set("waitFor", (modelMs = timeoutMs) => {
       const deadlineAtMs = c.get("startedAtMs") + Math.min(modelMs, ownMs);
@@ -69,7 +79,10 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
       }, deadlineAtMs - now());
       return { signal: controller.signal, deadlineAtMs };
     });
-    c.set("keepWaiting", () => void (isKept = true));
+    c.set("keepWaiting", () => {
+      isKept = true;
+      c.get("trace")?.hold();
+    });
     c.set("stopWaiting", stopWaiting);
     try {
       await next();
@@ -82,7 +95,7 @@ export function deadlines(timeoutMs: number, now: () => number): MiddlewareHandl
 /**
  * Requests of the same key go to the same version of a model, where its requests are shared out. A session or a user, say.
  */
-const STICKY_HEADER = "x-hubserve-sticky";
+export const STICKY_HEADER = "x-hubserve-sticky";
 
 /** For `Models.ready`. */
 export function stickyKeyOf(c: AppContext): string | undefined {
@@ -144,27 +157,37 @@ function readTimeout(header: string | undefined): number {
   );
 }
 
-/** One line a request, without its body: failures as warnings, the rest only when debugging. And its number. */
-export function accessLog(now: () => number, metrics: Metrics): MiddlewareHandler<AppEnv> {
+/**
+ * One line a request, without its body and its query. And its number.
+ *
+ * @param choice Which requests have a line that is not for debugging: those at which the server failed where absent.
+ */
+export function accessLog(
+  now: () => number,
+  metrics: Metrics,
+  choice: AccessLog = "errors",
+): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     const startedAtMs = now();
     c.set("startedAtMs", startedAtMs);
     await next();
     const { status } = c.res;
     const tookMs = now() - startedAtMs;
-    metrics.request(routeOf(c), status, tookMs);
-    const isProbe = c.req.method === "GET" || c.req.method === "HEAD";
-    const level = status >= 500 && !isProbe ? "warn" : "debug";
-    c.get("log")[level](`${c.req.method} ${c.req.path} ${status} in ${tookMs.toFixed(1)} ms`);
+    const route = routeOf(c) ?? "other";
+    const model = c.get("model");
+    metrics.request(route, status, tookMs, model);
+    const { method } = c.req;
+    const isProbe = method === "GET" || method === "HEAD";
+    const level = accessLevel(choice, status >= 500 && !isProbe);
+    if (level === undefined) return;
+    const ms = Math.round(tookMs * 10) / 10;
+    c.get("log")[level](`${method} ${pathOf(c)} ${status} in ${tookMs.toFixed(1)} ms`, {
+      ...(model !== undefined && { model }),
+      route,
+      status,
+      ms,
+    });
   });
-}
-
-/** The route's pattern, never the path itself: whoever asks for random paths must not fill the metrics. */
-function routeOf(c: AppContext): string {
-  const handled = matchedRoutes(c).findLast(
-    ({ method, path }) => method !== "ALL" || path !== "/*",
-  );
-  return handled === undefined ? "other" : handled.path;
 }
 
 /** The last handler of a path that exists: any other method is refused by name. */

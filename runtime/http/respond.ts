@@ -19,9 +19,14 @@ export function setHeader(c: AppContext, name: string, value: string): void {
   c.get("responseHeaders")[name] = value;
 }
 
+/** Statuses whose responses have no body (RFC 9110); a handler may ask for them. */
+const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
+
 export function respond(c: AppContext, { body, headers }: Rendered, status = 200): Response {
-  const all = { ...c.get("responseHeaders"), ...headers };
-  return new (c.get("ResponseClass"))(c.req.method === "HEAD" ? null : body, {
+  const all: Record<string, string> = { ...c.get("responseHeaders"), ...headers };
+  if (BODILESS.has(status)) delete all["content-type"];
+  const isBare = c.req.method === "HEAD" || BODILESS.has(status);
+  return new (c.get("ResponseClass"))(isBare ? null : body, {
     status,
     headers: all,
   });

@@ -35,9 +35,34 @@ export interface Registry {
     bounds: readonly number[],
     labels?: readonly string[],
   ): Family<Histogram>;
-  gauge(name: string, help: string, read: () => readonly GaugeSample[]): void;
+  gauge(
+    name: string,
+    help: string,
+    read: () => readonly GaugeSample[],
+    options?: ReadOptions,
+  ): void;
+  /** Those that follow belong together, in the page that documents them. */
+  chapter(title: string): void;
+  /** What has been declared so far, in its order. */
+  readonly declarations: readonly Declaration[];
   /** The page. */
   render(): string;
+}
+
+export interface ReadOptions {
+  /** The names of its labels, for the page that documents it. */
+  readonly labels?: readonly string[];
+  /** A counter where the value never falls, except when the process begins anew. */
+  readonly type?: "gauge" | "counter";
+}
+
+/** A metric, as people read of it. */
+export interface Declaration {
+  readonly name: string;
+  readonly type: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly chapter: string;
 }
 
 /** A metric's series beyond this are one series `…`: labels come from configuration, and still nobody may fill memory with them. */
@@ -49,15 +74,24 @@ interface Metric {
 
 export function createRegistry(): Registry {
   const metrics: Metric[] = [];
+  const declarations: Declaration[] = [];
+  let chapter = "";
 
-  function enter(name: string, type: string, help: string, lines: () => readonly string[]): void {
+  function enter(
+    { name, type, help, labels }: Omit<Declaration, "chapter">,
+    lines: () => readonly string[],
+  ): void {
+    declarations.push({ name, type, help, labels, chapter });
     metrics.push({ lines: () => [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines()] });
   }
 
   return {
+    declarations,
+    chapter: (title) => void (chapter = title),
+
     counter(name, help, labels = []) {
       const series = createSeries(labels, () => ({ total: 0 }));
-      enter(name, "counter", help, () =>
+      enter({ name, type: "counter", help, labels }, () =>
         series.all().map(([text, { total }]) => `${name}${braces(text)} ${total}`),
       );
       return {
@@ -73,7 +107,7 @@ export function createRegistry(): Registry {
         counts: new Float64Array(bounds.length + 1),
         sum: 0,
       }));
-      enter(name, "histogram", help, () =>
+      enter({ name, type: "histogram", help, labels }, () =>
         series.all().flatMap(([text, { counts, sum }]) => {
           const lead = text === "" ? "" : `${text},`;
           let total = 0;
@@ -103,10 +137,10 @@ export function createRegistry(): Registry {
       };
     },
 
-    gauge(name, help, read) {
-      enter(name, "gauge", help, () =>
-        read().map(({ labels, value }) => {
-          const text = Object.entries(labels).map(([label, own]) => labelText(label, own));
+    gauge(name, help, read, { labels = [], type = "gauge" } = {}) {
+      enter({ name, type, help, labels }, () =>
+        read().map(({ labels: own, value }) => {
+          const text = Object.entries(own).map(([label, each]) => labelText(label, each));
           return `${name}${braces(text.join(","))} ${value}`;
         }),
       );
