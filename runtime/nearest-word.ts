@@ -4,10 +4,14 @@
  * Used wherever an unknown word is refused: flags, commands, parameters.
  */
 
+/** Longer ones are no slip of a known word, and what they cost grows with the square. */
+const LONGEST_WORD = 64;
+
 /**
  * The candidate nearest to `word`, or `undefined` when none is near: a third of its letters may differ at most.
  */
 export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > LONGEST_WORD) return undefined;
   let nearest: string | undefined;
   let fewest = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {

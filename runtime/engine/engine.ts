@@ -17,7 +17,7 @@ import type { Log } from "../observe/log.ts";
 import { SILENT_METRICS, type ModelMetrics } from "../observe/metrics.ts";
 import { measureRequest, passesOf } from "../text-length.ts";
 import { refuse } from "./admission.ts";
-import { POLICIES } from "./batching.ts";
+import { POLICIES, type Cut } from "./batching.ts";
 import { createCostModel, type CostModel, type CostSnapshot } from "./cost-model.ts";
 import { createJob, departure, type Job } from "./job.ts";
 import { joinParts, splitList } from "./list-parts.ts";
@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly maxBatchDelayMs?: number | undefined;
   /** Threads of one worker: where the learned budget starts. */
   readonly threads?: number | undefined;
+  /** The number of the first worker, where those of an engine before this one still run. */
+  readonly firstWorkerId?: number | undefined;
   readonly startWorker: (onMessage: (message: WorkMessage) => void) => WorkerProcess;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
@@ -57,6 +59,8 @@ export interface Waiting {
   readonly signal: AbortSignal;
   /** On the engine's clock; `Infinity` for none. */
   readonly deadlineAtMs: number;
+  /** Called when a worker begins the request, or a part of it; again for each further part, and after a worker's death. */
+  readonly onBegun?: ((pid: number | undefined) => void) | undefined;
 }
 
 export interface EngineLimits {
@@ -97,6 +101,8 @@ export interface Engine extends AsyncDisposable {
   scale(minWorkers: number, maxWorkers: number): void;
   /** Nobody will come any more: nothing is waited for to make a batch fuller. */
   closeGate(): void;
+  /** What is submitted from now on, by whoever still holds this engine, goes to `next`; what waits and runs is finished here. */
+  handOver(next: Engine): void;
   /** Ends the workers; what still waits or runs fails. */
   close(): Promise<void>;
 }
@@ -118,6 +124,7 @@ export function createEngine({
   maxBatchSize = Infinity,
   maxBatchDelayMs = 0,
   threads = 1,
+  firstWorkerId,
   startWorker,
   now = () => performance.now(),
   metrics = SILENT_METRICS,
@@ -133,10 +140,12 @@ export function createEngine({
   let meanInferenceMs = 0;
   let alarm: NodeJS.Timeout | undefined;
   let isOpen = true;
+  let successor: Engine | undefined;
   let phase: "starting" | "started" | "failed" | "closed" = "starting";
 
   const pool = createPool({
     size: workers,
+    firstId: firstWorkerId,
     start: startWorker,
     onRoom: schedule,
     onPass(pass) {
@@ -169,7 +178,10 @@ export function createEngine({
     clearTimeout(alarm);
     while (queue.size > 0 && pool.hasRoom) {
       const budgetTokens = cost.budgetTokens();
-      const cut = nextCut(budgetTokens);
+      // A job that already cost a worker its life gets one that holds nothing else, so that it cannot take others with it.
+      const isAlone = (queue.jobs[0]?.deaths ?? 0) > 0;
+      if (isAlone && !pool.hasEmpty) return;
+      const cut: Cut = isAlone ? { take: [0] } : nextCut(budgetTokens);
       if ("waitMs" in cut) {
         if (Number.isFinite(cut.waitMs)) alarm = setTimeout(schedule, cut.waitMs);
         return;
@@ -180,13 +192,15 @@ export function createEngine({
         scaler.noteWait(now() - job.enqueuedAtMs);
       }
       metrics.dispatched(batch.length);
-      pool.dispatch(batch, { maxPaddedTokens: budgetTokens, expectedMs: expectedMs(batch) });
+      pool.dispatch(batch, {
+        maxPaddedTokens: budgetTokens,
+        expectedMs: expectedMs(batch),
+        isAlone,
+      });
     }
   }
 
-  function nextCut(budgetTokens: number): ReturnType<(typeof POLICIES)["batch"]> {
-    // A job that already cost a worker its life goes alone, so that it cannot take others with it.
-    if ((queue.jobs[0]?.deaths ?? 0) > 0) return { take: [0] };
+  function nextCut(budgetTokens: number): Cut {
     return POLICIES[batching.kind](queue.jobs, now(), {
       maxBatchSize,
       maxBatchDelayMs,
@@ -279,7 +293,7 @@ export function createEngine({
 
   function enqueue(
     { request, size, bytes, places, onFailure }: Part,
-    { signal, deadlineAtMs }: Waiting,
+    { signal, deadlineAtMs, onBegun }: Waiting,
   ): Promise<InferenceResult> {
     return new Promise((resolve, reject) => {
       const job = createJob({
@@ -292,6 +306,7 @@ export function createEngine({
         tokens: predictCost(request, size),
         places,
         bytes,
+        onBegun,
         onLeave: leave,
         onSettled(outcome) {
           if (outcome instanceof RuntimeError) {
@@ -367,6 +382,7 @@ export function createEngine({
       return ready.description;
     },
     async submit(request, waiting) {
+      if (successor !== undefined) return successor.submit(request, waiting);
       if (waiting.signal.aborted) throw departure(waiting.signal);
       metrics.requested();
       const { size, bytes } = measureRequest(request, batching.measure);
@@ -389,6 +405,10 @@ export function createEngine({
     closeGate() {
       isOpen = false;
       schedule();
+    },
+    handOver(next) {
+      successor = next;
+      this.closeGate();
     },
     async close() {
       phase = "closed";

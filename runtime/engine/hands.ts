@@ -22,6 +22,8 @@ export interface HeldJob {
 
 interface Piece {
   readonly jobs: Set<HeldJob>;
+  /** Whether nothing else may be in these hands meanwhile. */
+  readonly isAlone: boolean;
   /** What it is expected to take; `undefined` while nothing is known. */
   readonly expectedMs: number | undefined;
   /** When the worker began it, as far as can be told from here. */
@@ -37,8 +39,11 @@ export interface Hands {
   readonly hasRoom: boolean;
   /** How this worker takes work, once it has said so. */
   setBatching(batching: Batching): void;
-  /** @param expectedMs What the piece is expected to take; `undefined` while nothing is known. */
-  give(jobs: readonly Job[], expectedMs: number | undefined): void;
+  /**
+   * @param expectedMs What the piece is expected to take; `undefined` while nothing is known.
+   * @param isAlone Whether nothing else is given until it is done: it may cost the worker its life.
+   */
+  give(jobs: readonly Job[], expectedMs: number | undefined, isAlone?: boolean): void;
   find(jobId: number): HeldJob | undefined;
   /** When the worker began this job; `undefined` while it has not. */
   begunAtMs(held: HeldJob): number | undefined;
@@ -107,22 +112,26 @@ export function createHands({ onRoom, onBegun, now }: HandsOptions): Hands {
     return Math.min(MOST_AHEAD, Math.floor(AHEAD_MS / Math.max(meanMs, 1e-3)));
   }
 
+  function holdsLoner(): boolean {
+    return pieces.some(({ isAlone }) => isAlone);
+  }
+
   return {
     get count() {
       return held.size;
     },
     get isFree() {
-      return pieces.length < atOnce;
+      return !holdsLoner() && pieces.length < atOnce;
     },
     get hasRoom() {
-      return pieces.length < atOnce + mayAhead();
+      return !holdsLoner() && pieces.length < atOnce + mayAhead();
     },
     setBatching(batching) {
       kind = batching.kind;
       atOnce = kind === "batch" ? 1 : batching.concurrency;
     },
-    give(jobs, expectedMs) {
-      const piece: Piece = { jobs: new Set(), expectedMs, begunAtMs: undefined };
+    give(jobs, expectedMs, isAlone = false) {
+      const piece: Piece = { jobs: new Set(), isAlone, expectedMs, begunAtMs: undefined };
       for (const job of jobs) {
         const entry: HeldJob = { job, piece };
         piece.jobs.add(entry);

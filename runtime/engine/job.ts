@@ -20,6 +20,8 @@ export interface Job {
   readonly places: number;
   /** What it keeps in memory, roughly. */
   readonly bytes: number;
+  /** Called when a worker begins it. */
+  readonly onBegun?: ((pid: number | undefined) => void) | undefined;
   /** How many workers died with this job begun. */
   deaths: number;
   /** Whether somebody already has the answer. */
@@ -38,6 +40,7 @@ export interface JobOptions extends Pick<
   | "tokens"
   | "places"
   | "bytes"
+  | "onBegun"
 > {
   /** The signal has fired before the answer came, or while a stream was read. */
   readonly onLeave: (job: Job, error: RuntimeError) => void;

@@ -10,6 +10,8 @@ export interface LaunchSettings {
   /** A folder, an archive, or a Hub repository, as on the command line. */
   readonly reference?: string;
   readonly revision?: string;
+  /** A file of the repository that answers in place of its own handler, perhaps without its extension. */
+  readonly handler?: string;
   readonly task?: string;
   readonly dtype?: Dtype;
   readonly batchSize?: number;
@@ -83,6 +85,12 @@ export interface LaunchedModel {
    * @throws RuntimeError when they cannot be started.
    */
   scale(minWorkers: number, maxWorkers: number): Promise<void>;
+  /**
+   * Settles when it has as many workers as it was launched with, where it had none or has failed; else when those that start are ready.
+   *
+   * @throws RuntimeError when its repository cannot be had, or its workers cannot be started.
+   */
+  load(): Promise<void>;
 }
 
 export interface Launcher {

@@ -7,6 +7,7 @@
  */
 import { RuntimeError } from "../errors.ts";
 import type { ModelDescription } from "../inference.ts";
+import type { Envelope } from "../torchserve-modes.ts";
 import type { Engine } from "./engine.ts";
 import { chooseVersion, type Traffic } from "./traffic.ts";
 
@@ -39,7 +40,11 @@ export interface Model {
   readonly detail: string;
   /** The longest a request may take, waiting included; `undefined`: as the server says. */
   readonly requestTimeoutMs: number | undefined;
+  /** What TorchServe's bodies and answers are wrapped in; nothing where absent. */
+  readonly envelope: Envelope | undefined;
   readonly description: ModelDescription | undefined;
+  /** The beginning of the repository's README, as plain text; once it has been ready. */
+  readonly card: string | undefined;
   /** What answers it; once it has been ready. */
   readonly engine: Engine | undefined;
 }
@@ -58,6 +63,8 @@ export interface ModelEntry extends Model {
 export interface StartedFacts {
   readonly revision?: string | undefined;
   readonly requestTimeoutMs?: number | undefined;
+  readonly envelope?: Envelope | undefined;
+  readonly card?: string | undefined;
 }
 
 export interface Models {
@@ -234,6 +241,12 @@ function createEntry(name: string, version: string, origin: string): Entry {
     },
     get requestTimeoutMs() {
       return facts.requestTimeoutMs;
+    },
+    get envelope() {
+      return facts.envelope;
+    },
+    get card() {
+      return facts.card;
     },
     get state() {
       return state();

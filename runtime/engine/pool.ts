@@ -21,6 +21,8 @@ export interface PoolOptions extends Omit<
 > {
   /** Workers at the start. */
   readonly size: number;
+  /** The number of the first; they are counted up from there. */
+  readonly firstId?: number | undefined;
 }
 
 export interface Pool {
@@ -30,6 +32,8 @@ export interface Pool {
   readonly startingCount: number;
   /** Whether a worker stands idle. */
   readonly hasIdle: boolean;
+  /** Whether a worker holds nothing at all. */
+  readonly hasEmpty: boolean;
   /** Whether a worker may be given work: one is idle, or some may be sent ahead. */
   readonly hasRoom: boolean;
   /** Starts the workers; settles with the first that is ready, or rejects when none can be. */
@@ -47,9 +51,9 @@ export interface Pool {
 /** Where TorchServe begins to count its workers: what reads its describe answers and metrics knows numbers like it. */
 const FIRST_ID = 9000;
 
-export function createPool({ size, ...options }: PoolOptions): Pool {
+export function createPool({ size, firstId = FIRST_ID, ...options }: PoolOptions): Pool {
   const slots = new Set<WorkerSlot>();
-  let lastId = FIRST_ID - 1;
+  let lastId = firstId - 1;
   let isStopping = false;
   let hasBeenReady = false;
   let firstStart: { resolve: (ready: ReadyWorker) => void; reject: (error: RuntimeError) => void };
@@ -99,6 +103,10 @@ export function createPool({ size, ...options }: PoolOptions): Pool {
     },
     get hasIdle() {
       for (const slot of slots) if (slot.isIdle) return true;
+      return false;
+    },
+    get hasEmpty() {
+      for (const slot of slots) if (slot.isIdle && slot.heldCount === 0) return true;
       return false;
     },
     start() {

@@ -8,16 +8,18 @@ import { fork, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { fromPlainError, RuntimeError } from "../errors.ts";
+import { fromPlainError, RuntimeError, toRuntimeError } from "../errors.ts";
 import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
 import { isFromWorker, type FromWorker, type ToWorker } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
+import { bundleOutside } from "./sandbox-bundle.ts";
+import { openSandbox } from "./sandbox.ts";
 
 /** How a child ended, in words: `"code 1"`, `"signal SIGKILL"`. */
 export type ExitReason = string;
 
 /** What a child says while it works; loading and logging are dealt with here. */
-export type WorkMessage = Extract<FromWorker, { type: "results" | "chunk" | "end" }>;
+export type WorkMessage = Extract<FromWorker, { type: "results" | "statistics" | "chunk" | "end" }>;
 
 /** What a child says when it is ready. */
 export interface Loaded {
@@ -43,6 +45,8 @@ export interface WorkerProcess {
 export interface WorkerProcessOptions {
   readonly load: LoadOptions;
   readonly startupTimeoutMs: number;
+  /** Whether it runs under Node's permission model. */
+  readonly isSandboxed?: boolean;
   /** The child's environment, already free of secrets. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly onMessage: (message: WorkMessage) => void;
@@ -59,11 +63,12 @@ const TERM_DELAY_MS = 1000;
 /** Starts a child and has it load its handler. */
 export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess {
   const { load, env, log, onMessage, startupTimeoutMs } = options;
+  const sandbox = options.isSandboxed === true ? openSandbox({ load }) : undefined;
   const child = fork(workerEntry(), [], {
     // A handler finds its own files relative to where it stands, as in the author's own trial runs.
     cwd: load.repository,
-    env: { ...env, ORT_DISABLE_TELEMETRY: "1" },
-    execArgv: workerFlags(),
+    env: { ...env, ...sandbox?.env, ORT_DISABLE_TELEMETRY: "1" },
+    execArgv: sandbox === undefined ? workerFlags() : [...sandbox.flags],
     serialization: "advanced",
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
@@ -82,7 +87,9 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
     });
   });
 
+  let fail: (error: RuntimeError) => void = () => undefined;
   const ready = new Promise<Loaded>((resolve, reject) => {
+    fail = reject;
     const timer = setTimeout(() => {
       const seconds = Math.round(startupTimeoutMs / 1000);
       reject(
@@ -121,6 +128,7 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
           workerLog[message.level](message.message, message.fields);
           break;
         case "results":
+        case "statistics":
         case "chunk":
         case "end":
           onMessage(message);
@@ -147,7 +155,21 @@ export function startWorkerProcess(options: WorkerProcessOptions): WorkerProcess
       (error) => error && workerLog.debug("A message did not reach a worker", { error }),
     );
   }
-  send({ type: "load", options: load });
+  if (sandbox === undefined) send({ type: "load", options: load });
+  else {
+    const gone = new AbortController();
+    void exited.then(() => {
+      gone.abort();
+      sandbox.close();
+    });
+    bundleOutside({ load, env, flags: workerFlags(), signal: gone.signal }).then(
+      (bundled) => send({ type: "load", options: { ...bundled, scratch: sandbox.scratch } }),
+      (error: unknown) => {
+        fail(toRuntimeError(error, "HANDLER_INVALID", "Cannot compile the handler"));
+        child.kill("SIGKILL");
+      },
+    );
+  }
 
   return {
     pid: child.pid,

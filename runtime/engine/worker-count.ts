@@ -59,13 +59,20 @@ export function chooseWorkers(situation: WorkerSituation): WorkerPlan {
   };
 }
 
+/** What one worker is expected to hold, in bytes. */
+export function workerBytesFor(weightsBytes: number): number {
+  return WORKER_BYTES + weightsBytes * WEIGHTS_FACTOR;
+}
+
 function usualWorkers(situation: WorkerSituation): { count: number; why: string } {
   const { cpus, memoryBytes, weightsBytes, threads = 1 } = situation;
   if (weightsBytes === undefined)
     return { count: 1, why: "as it is a handler of the repository's own" };
   const byCpus = Math.min(MOST_WORKERS, Math.max(1, Math.floor(cpus / threads)));
-  const workerBytes = WORKER_BYTES + weightsBytes * WEIGHTS_FACTOR;
-  const byMemory = Math.max(1, Math.floor((memoryBytes * MEMORY_SHARE) / workerBytes));
+  const byMemory = Math.max(
+    1,
+    Math.floor((memoryBytes * MEMORY_SHARE) / workerBytesFor(weightsBytes)),
+  );
   if (byMemory < byCpus) return { count: byMemory, why: "more would not fit the memory" };
   return { count: byCpus, why: `for ${toOneDigit(cpus)} CPUs` };
 }

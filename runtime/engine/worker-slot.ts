@@ -14,6 +14,7 @@ import {
 import type { JobAnswer } from "../messages.ts";
 import type { Log } from "../observe/log.ts";
 import type { ModelMetrics } from "../observe/metrics.ts";
+import { traceIdOf } from "../observe/trace.ts";
 import { createHands, type HeldJob } from "./hands.ts";
 import type { WorkerProcess, WorkMessage } from "./process.ts";
 import type { Job } from "./job.ts";
@@ -69,6 +70,8 @@ export interface DispatchOptions {
   readonly maxPaddedTokens: number;
   /** What the batch is expected to take; `undefined` while nothing is known. */
   readonly expectedMs: number | undefined;
+  /** Whether the worker is given nothing else until it is done. */
+  readonly isAlone?: boolean;
 }
 
 /** A worker as an operator sees it. */
@@ -123,6 +126,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   const hands = createHands({
     now,
     onBegun(held) {
+      held.job.onBegun?.(process?.pid);
       if (held.isCancelled === true) watchForHang(held);
     },
     onRoom() {
@@ -136,6 +140,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   let startedAt = new Date();
   let rssBytes = 0;
   let restartTimer: NodeJS.Timeout | undefined;
+  let hasHung = false;
 
   function begin(): void {
     state = "starting";
@@ -174,8 +179,10 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     const before = state;
     state = "gone";
     options.metrics.workerMemory(process?.pid, 0);
+    options.metrics.workerStopped(options.id);
     process = undefined;
-    if (!isEnding && before !== "retiring") options.metrics.workerDied(reason);
+    if (!isEnding && before !== "retiring") options.metrics.workerDied(hasHung ? "hang" : reason);
+    hasHung = false;
     if (isEnding) {
       options.metrics.workerGone(options.id);
       onGone();
@@ -227,8 +234,14 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
   function receive(message: WorkMessage): void {
     if (message.type === "results") {
       for (const pass of message.passes) onPass(pass);
+      for (const sample of message.metrics ?? []) options.metrics.measured(sample);
       for (const answer of message.answers) settle(answer);
+      if (message.used !== undefined) options.metrics.workerUsed(message.used);
       if (message.rssBytes !== undefined) noteMemory(message.rssBytes);
+      return;
+    }
+    if (message.type === "statistics") {
+      options.metrics.generated(message.generation, options.id);
       return;
     }
     const entry = hands.find(message.jobId);
@@ -242,15 +255,21 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
     release(entry, undefined);
   }
 
-  function settle({ jobId, result, inferenceMs, tokens, warnings }: JobAnswer): void {
+  function settle(answer: JobAnswer): void {
+    const { jobId, result, inferenceMs, tokens, stages, warnings, response } = answer;
     const entry = hands.find(jobId);
     if (entry === undefined || entry.stream !== undefined) return;
     const { job } = entry;
     deaths.noteAnswer();
     if (tokens !== undefined) onTokens(job, tokens);
     const queueMs = (hands.begunAtMs(entry) ?? now()) - job.enqueuedAtMs;
-    const timings = { queueMs, inferenceMs };
-    const more = { timings, ...(warnings !== undefined && { warnings }) };
+    const timings = { queueMs, inferenceMs, ...(stages !== undefined && { stages }) };
+    const more = {
+      timings,
+      ...(tokens !== undefined && { tokens }),
+      ...(warnings !== undefined && { warnings }),
+      ...(response !== undefined && { response }),
+    };
     if (result.kind === "error") {
       const level = result.error.code === "HANDLER_FAILED" ? "error" : "debug";
       if (result.error.stack !== undefined) logFailure(level, job, result.error.stack);
@@ -267,6 +286,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       queueMs,
       inferenceMs,
       overheadMs,
+      stages,
       hasFailed: result.kind === "error",
     });
     release(entry, inferenceMs);
@@ -315,6 +335,7 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
         "A handler still runs long after its request's deadline; its worker is replaced",
         fields,
       );
+      hasHung = true;
       process?.kill();
     }, untilHanging);
   }
@@ -337,7 +358,12 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
 
   function logFailure(level: "error" | "debug", job: Job, stack: string): void {
     const what = level === "error" ? "The handler failed" : "The handler did not answer";
-    log[level](`${what}: ${stack}`, { requestId: job.request.id });
+    const { id: requestId, headers } = job.request;
+    const traceId = traceIdOf(headers);
+    log[level](`${what}: ${stack}`, {
+      requestId,
+      ...(traceId !== undefined && { traceId }),
+    });
   }
 
   begin();
@@ -358,8 +384,8 @@ export function createWorkerSlot(options: SlotOptions): WorkerSlot {
       return hands.count;
     },
     holds: (job) => hands.find(job.id) !== undefined,
-    dispatch(batch, { maxPaddedTokens, expectedMs }) {
-      hands.give(batch, expectedMs);
+    dispatch(batch, { maxPaddedTokens, expectedMs, isAlone }) {
+      hands.give(batch, expectedMs, isAlone);
       const jobs = batch.map(({ id, request }) => ({ jobId: id, request }));
       process?.send({ type: "predict", jobs, maxPaddedTokens });
     },

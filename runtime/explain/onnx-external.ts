@@ -8,8 +8,11 @@
 import { realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, sep } from "node:path";
 
-import { EXTERNAL, type Entry, type Tensor } from "./onnx-schema.ts";
+import type { Entry, Tensor } from "./onnx-schema.ts";
 import { messageOf, RuntimeError } from "../errors.ts";
+
+/** `TensorProto.DataLocation.EXTERNAL`. */
+export const EXTERNAL = 1;
 
 /** A range of bytes of a file. */
 export interface ExternalData {
@@ -45,14 +48,14 @@ export function isExternal(tensor: Tensor): boolean {
  * @throws `MODEL_INVALID`
  */
 export function resolveExternal(tensor: Tensor, folder: ModelFolder): ExternalData {
-  const name = tensor.name ?? "";
+  const name = toShown(tensor.name ?? "");
   const entries = new Map((tensor.externalData ?? []).map(({ key, value }) => [key, value]));
   const location = entries.get("location") ?? "";
   const parts = location.split(/[\\/]/);
   if (location === "" || isAbsolute(location) || parts.includes("..") || location.includes("\0"))
     throw invalid(
       name,
-      `its external data is "${location}", wanted a path inside the model's folder`,
+      `its external data is "${toShown(location)}", wanted a path inside the model's folder`,
     );
   const offset = integerOf(entries.get("offset") ?? "0", name, "offset");
   const length = entries.get("length");
@@ -64,13 +67,15 @@ export function resolveExternal(tensor: Tensor, folder: ModelFolder): ExternalDa
   if (!isInside(path, folder.real) && dirname(path) !== folder.realOfFile)
     throw invalid(
       name,
-      `its external data "${location}" is a link that leads out of the model's folder`,
+      `its external data "${toShown(location)}" is a link that leads out of the model's folder`,
     );
-  const { size } = statSync(path);
+  const stats = statSync(path);
+  if (!stats.isFile()) throw invalid(name, `its external data "${toShown(location)}" is no file`);
+  const { size } = stats;
   if (offset + (range.length ?? 0) > size)
     throw invalid(
       name,
-      `bytes ${offset} to ${offset + (range.length ?? 0)} of "${location}" were named, which has ${size}`,
+      `bytes ${offset} to ${offset + (range.length ?? 0)} of "${toShown(location)}" were named, which has ${size}`,
     );
   return { location: path, ...range };
 }
@@ -91,7 +96,7 @@ function realPathOf(path: string, tensor: string, location: string): string {
   } catch (error) {
     throw new RuntimeError(
       "MODEL_INVALID",
-      `Cannot read the tensor "${tensor}": its external data "${location}" is missing`,
+      `Cannot read the tensor "${tensor}": its external data "${toShown(location)}" is missing`,
       { cause: messageOf(error) },
     );
   }
@@ -105,7 +110,15 @@ function isInside(path: string, folder: string): boolean {
 function integerOf(text: string, tensor: string, what: string): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(value)) return value;
-  throw invalid(tensor, `the ${what} of its external data is "${text}", wanted a whole number`);
+  throw invalid(
+    tensor,
+    `the ${what} of its external data is "${toShown(text)}", wanted a whole number`,
+  );
+}
+
+/** A stranger's text in a message: short, and on one line. */
+function toShown(text: string): string {
+  return text.slice(0, 200).replace(/\p{C}/gu, "?");
 }
 
 function invalid(tensor: string, problem: string): RuntimeError {

@@ -17,6 +17,7 @@ import { basename, dirname, relative, sep } from "node:path";
 
 import { checkGraph } from "./onnx-check.ts";
 import {
+  EXTERNAL,
   folderOf,
   isExternal,
   resolveExternal,
@@ -24,7 +25,7 @@ import {
   type ExternalData,
 } from "./onnx-external.ts";
 import { findExcess, ONNX_LIMITS, type OnnxLimits } from "./onnx-limits.ts";
-import { decodeModel, encodeModel, EXTERNAL, type ModelProto, type Tensor } from "./onnx-schema.ts";
+import { decodeModel, encodeModel, type ModelProto, type Tensor } from "./onnx-schema.ts";
 import { messageOf, RuntimeError } from "../errors.ts";
 
 /** A checked model: names are unique, and nodes come after what they read. */

@@ -37,9 +37,6 @@ export const ATTRIBUTE = {
   strings: 8,
 } as const;
 
-/** `TensorProto.DataLocation.EXTERNAL`. */
-export const EXTERNAL = 1;
-
 export interface Entry {
   key?: string;
   value?: string;

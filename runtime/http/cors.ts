@@ -7,6 +7,7 @@
 import type { MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "./context.ts";
+import { respond } from "./respond.ts";
 
 /** Each is sent as it is written; without an origin none is. */
 export interface CorsSettings {
@@ -24,7 +25,7 @@ export function cors(settings: CorsSettings): MiddlewareHandler<AppEnv> {
   return createMiddleware<AppEnv>(async (c, next) => {
     const isPreflight =
       c.req.method === "OPTIONS" && c.req.header("access-control-request-method") !== undefined;
-    if (isPreflight) c.res = c.body(null, 204);
+    if (isPreflight) c.res = respond(c, { body: "", headers: {} }, 204); // with its id, as every answer
     else await next();
     for (const [name, value] of headers) if (value !== undefined) c.header(name, value);
   });

@@ -17,6 +17,9 @@ export type Form = ReadonlyMap<string, readonly FormValue[]>;
 /** Far more than any real form has: each costs an object, and the parser runs on the server's one thread. */
 const MOST_PARTS = 1000;
 
+/** Of a field, in characters. */
+const LONGEST_NAME = 1024;
+
 /** @throws `INVALID_INPUT` for what is no form, or one of too many parts. */
 export async function parseForm(bytes: Uint8Array, contentType: string): Promise<Form> {
   const boundary = /;\s*boundary=(?:"([^"]+)"|([^\s;]+))/i.exec(contentType);
@@ -24,6 +27,7 @@ export async function parseForm(bytes: Uint8Array, contentType: string): Promise
   assertFewParts(bytes, boundary[1] ?? boundary[2] ?? "");
   const fields = new Map<string, FormValue[]>();
   for (const [name, value] of await readFields(bytes, contentType)) {
+    assertName(name);
     const values = fields.get(name) ?? [];
     values.push(typeof value === "string" ? value : await toMedia(value));
     fields.set(name, values);
@@ -47,6 +51,15 @@ function assertFewParts(bytes: Uint8Array, boundary: string): void {
   for (let at = body.indexOf(delimiter); at !== -1; at = body.indexOf(delimiter, at + 1)) {
     if (++parts > MOST_PARTS) throw invalidForm(`it has more than ${MOST_PARTS} parts`);
   }
+}
+
+/** Names become keys of plain objects, where this one is none. */
+function assertName(name: string): void {
+  if (name === "__proto__") throw invalidForm('a field of it is named "__proto__"');
+  if (name.length > LONGEST_NAME)
+    throw invalidForm(
+      `the name of a field has ${name.length} characters, wanted at most ${LONGEST_NAME}`,
+    );
 }
 
 async function toMedia(file: Blob): Promise<Media> {

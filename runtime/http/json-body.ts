@@ -12,7 +12,7 @@ export function parseJson(bytes: Uint8Array): unknown {
     );
   }
   const text = decodeText(bytes);
-  assertShallow(bytes);
+  assertModest(bytes);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -35,7 +35,11 @@ function whereItBreaks(error: unknown): string {
 /** Nesting beyond any real payload overflows the stack of whoever walks it. */
 const MAX_JSON_DEPTH = 200;
 
-function assertShallow(bytes: Uint8Array): void {
+/** Lists, objects and keys: two bytes of a body become an object of some hundred, so that 64 MiB could fill the memory. */
+const MOST_JSON_PARTS = 2_000_000;
+
+function assertModest(bytes: Uint8Array): void {
+  let parts = 0;
   let depth = 0;
   let isInString = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -44,7 +48,9 @@ function assertShallow(bytes: Uint8Array): void {
       if (byte === 0x5c) i++; // a backslash takes the next byte with it
       else if (byte === 0x22) isInString = false;
     } else if (byte === 0x22) isInString = true;
+    else if (byte === 0x3a) parts++;
     else if (byte === 0x5b || byte === 0x7b) {
+      parts++;
       if (++depth > MAX_JSON_DEPTH) {
         throw new RuntimeError(
           "INVALID_INPUT",
@@ -52,6 +58,12 @@ function assertShallow(bytes: Uint8Array): void {
         );
       }
     } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  if (parts > MOST_JSON_PARTS) {
+    throw new RuntimeError(
+      "INVALID_INPUT",
+      `Cannot read the body: its JSON has ${parts} lists, objects and keys, wanted at most ${MOST_JSON_PARTS}`,
+    );
   }
 }
 

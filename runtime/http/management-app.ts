@@ -8,6 +8,8 @@ import type { Models } from "../engine/models.ts";
 import { isRuntimeError, RuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import { requireApiKey, type ApiKeys } from "./api-keys.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { accessLog, requestIds, shared } from "./middleware.ts";
 import { answerError } from "./protocols/management-answers.ts";
@@ -26,12 +28,16 @@ export interface ManagementAppOptions {
   readonly models: Models;
   readonly launcher: Launcher;
   readonly metrics: Metrics;
+  /** Of which every request needs one; none where absent. */
+  readonly apiKeys?: ApiKeys | undefined;
   /** Whose keys are asked for; none are where absent. */
   readonly tokens?: TokenAuthority | undefined;
   readonly isModelApiEnabled: boolean;
   readonly manner: Manner;
   readonly version: string;
   readonly removalTimeoutMs?: number;
+  /** Which requests have a line in the log; see `accessLog`. */
+  readonly accessLog?: AccessLog | undefined;
   /** What makes responses; the web's `Response` when absent. */
   readonly ResponseClass?: ResponseClass | undefined;
   readonly now?: () => number;
@@ -41,15 +47,22 @@ export interface ManagementAppOptions {
 export function createManagementApp({
   models,
   metrics,
+  apiKeys,
   tokens,
   manner,
+  accessLog: accessLogChoice,
   ResponseClass = Response,
   now = () => performance.now(),
   log,
   ...options
 }: ManagementAppOptions): Hono<AppEnv> {
   const app = new Hono<AppEnv>({ strict: false });
-  app.use(requestIds(), shared(models, ResponseClass, log), accessLog(now, metrics));
+  app.use(
+    requestIds(),
+    shared(models, ResponseClass, log),
+    accessLog(now, metrics, accessLogChoice),
+  );
+  if (apiKeys !== undefined) app.use(requireApiKey(apiKeys));
   if (tokens !== undefined) app.use(requireToken(tokens, ruleOf));
   app.route("/", createManagementRoutes({ ...options, manner, tokens }));
 

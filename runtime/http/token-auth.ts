@@ -148,8 +148,24 @@ export function requireToken(
 const OPEN_PATHS =
   /^\/(?:ping|health(?:\/\w+)?|ready|metrics|api-description|v2\/health\/\w+)?\/?$/;
 
-/** The main port's rule: a key for everything but probes, `/metrics` and descriptions. */
-export function inferenceRule(c: AppContext): TokenRule | undefined {
-  const isProbe = ["GET", "HEAD", "OPTIONS"].includes(c.req.method) && OPEN_PATHS.test(c.req.path);
+/** What the rule is told by. */
+interface Asked {
+  readonly req: Pick<AppContext["req"], "method" | "path">;
+}
+
+/** What loading and unloading models over the main port takes. */
+export const repositoryRule: TokenRule = {
+  kind: "management",
+  refusal:
+    "Cannot change what is loaded: the request has no management key that is good, wanted the header Authorization: Bearer <key>, with the key from the server's key file",
+};
+
+/**
+ * The main port's rule: a key for everything but probes, `/metrics` and descriptions. Who changes what is loaded needs another one, which
+ * the routes themselves ask for.
+ */
+export function inferenceRule({ req }: Asked): TokenRule | undefined {
+  if (req.path.startsWith("/v2/repository/models/")) return undefined;
+  const isProbe = ["GET", "HEAD", "OPTIONS"].includes(req.method) && OPEN_PATHS.test(req.path);
   return isProbe ? undefined : { kind: "inference", refusal: AUTHORIZATION_FAILED };
 }

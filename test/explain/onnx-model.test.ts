@@ -16,7 +16,8 @@ import {
   toSession,
   writeOnnxModel,
 } from "../../runtime/explain/onnx-model.ts";
-import { encodeModel, EXTERNAL, type ModelProto } from "../../runtime/explain/onnx-schema.ts";
+import { EXTERNAL } from "../../runtime/explain/onnx-external.ts";
+import { encodeModel, type ModelProto } from "../../runtime/explain/onnx-schema.ts";
 import { isRuntimeError } from "../../runtime/errors.ts";
 import { encodeSmall, node, pick, random, smallModel, toTensor } from "../support/gradients.ts";
 

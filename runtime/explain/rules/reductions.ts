@@ -5,9 +5,10 @@
  * stretched.
  */
 import { floatOf, intOf, intsOf } from "../attributes.ts";
+import type { Node } from "../onnx-schema.ts";
 import { normalizeAxis } from "../shapes/value.ts";
 import { productOf } from "../shapes/symbols.ts";
-import { axisOf, sumTo, type Rule, type Step } from "./rule.ts";
+import { axisOf, notSupported, sumTo, type Rule, type Step } from "./rule.ts";
 
 /** `g` and `y` with the dropped axes put back; broadcasting does the stretching. */
 function keepAxes({ node, graph, x: [x = "", axes = ""] }: Step, name: string): string {
@@ -112,9 +113,7 @@ const logSoftmax: Rule = ({ node, graph, g, output }) => {
  */
 const layerNormalization: Rule = ({ node, graph, g, x, wants, output }) => {
   const [name = "", scale = "", bias = ""] = x;
-  const rank = graph.rank(name);
-  const first = normalizeAxis(intOf(node, "axis", -1), rank);
-  const axes = Array.from({ length: rank - first }, (_, index) => first + index);
+  const axes = normalizedAxes(node, graph.rank(name));
   const [mean, inverse] = [output(1), output(2)];
   const normal = graph.op("Mul", [graph.op("Sub", [name, mean]), inverse]);
   const toX = (): string => {
@@ -130,6 +129,14 @@ const layerNormalization: Rule = ({ node, graph, g, x, wants, output }) => {
   ];
 };
 
+/** From the node's `axis` on to the last. */
+function normalizedAxes(node: Node, rank: number): number[] {
+  const first = normalizeAxis(intOf(node, "axis", -1), rank);
+  if (!(first >= 0 && first < rank))
+    throw notSupported(node, `has an axis that is none of the ${rank} of its input`);
+  return Array.from({ length: rank - first }, (_, index) => first + index);
+}
+
 /**
  * `y = x̂ ⊙ γ`, `x̂ = x r`, `r = 1/√(mean(x²) + ε)`: with `h = g ⊙ γ`, `∂x = r ⊙ (h − x̂ ⊙ mean(h ⊙ x̂))`,
  * `∂γ = Σ g ⊙ x̂`.
@@ -137,9 +144,7 @@ const layerNormalization: Rule = ({ node, graph, g, x, wants, output }) => {
  * Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
  */
 const rmsNormalization: Rule = ({ node, graph, g, x: [x = "", scale = ""], wants }) => {
-  const rank = graph.rank(x);
-  const first = normalizeAxis(intOf(node, "axis", -1), rank);
-  const axes = Array.from({ length: rank - first }, (_, index) => first + index);
+  const axes = normalizedAxes(node, graph.rank(x));
   const square = graph.mean(graph.op("Mul", [x, x]), axes);
   const epsilon = floatOf(node, "epsilon", 1e-5);
   const inverse = graph.op("Reciprocal", [graph.op("Sqrt", [graph.op("Add", [square, epsilon])])]);
