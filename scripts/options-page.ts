@@ -1,30 +1,32 @@
 /**
- * Writes the README's table of options from the rows of `options.ts`: `npm run docs`.
+ * Writes `docs/options.md` from the rows of `options.ts`: `npm run docs`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describeOptions } from "../runtime/config.ts";
-import { defaultTextOf, otherNamesOf, spellingOf } from "../runtime/options.ts";
+import { defaultTextOf, otherNamesOf, spellingOf, type OptionRow } from "../runtime/options.ts";
 
-const BEGIN = /(<!-- options:[^>]*-->\n)[\s\S]*?(<!-- \/options -->)/;
+const INTRODUCTION = `# Options
 
-/** The table in Markdown. */
-export function optionsTable(): string {
-  const lines = describeOptions().map(({ row }) => {
-    const also = otherNamesOf(row).map((variable) => `\`${variable}\``);
-    return `| \`${spellingOf(row)}\` | ${row.meaning} | ${defaultTextOf(row)} | ${also.join(", ")} |`;
+Every option can also be set as \`HUBSERVE_<OPTION>\`, as in \`HUBSERVE_MAX_BODY_SIZE\`; the last column has the other variables that are read. A flag wins over
+a variable, that over the files of the repository (\`model-config.yaml\`), these over \`config.properties\` (\`--ts-config\`), that over the default.
+\`hubserve config\` prints each value with its origin. This page is written by \`npm run docs\`.`;
+
+/** The page in Markdown. */
+export function optionsPage(): string {
+  const rows = describeOptions().map(({ row }) => row);
+  const groups = [...new Set(rows.map(({ group }) => group))].map((group) => {
+    const lines = rows.filter((row) => row.group === group).map(toLine);
+    const head = ["| option | meaning | default | also |", "|---|---|---|---|"];
+    return [`## ${group}`, "", ...head, ...lines].join("\n");
   });
-  return ["| option | meaning | default | also |", "|---|---|---|---|", ...lines].join("\n");
+  return `${[INTRODUCTION, ...groups].join("\n\n")}\n`;
 }
 
-/** `readme` with its table written anew. */
-export function withOptionsTable(readme: string): string {
-  return readme.replace(
-    BEGIN,
-    (_match, begin: string, end: string) => `${begin}${optionsTable()}\n${end}`,
-  );
+function toLine(row: OptionRow): string {
+  const also = otherNamesOf(row).map((variable) => `\`${variable}\``);
+  return `| \`${spellingOf(row)}\` | ${row.meaning} | ${defaultTextOf(row)} | ${also.join(", ")} |`;
 }
 
-const path = fileURLToPath(new URL("../README.md", import.meta.url));
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  writeFileSync(path, withOptionsTable(readFileSync(path, "utf8")));
+export const OPTIONS_PAGE = fileURLToPath(new URL("../docs/options.md", import.meta.url));
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(OPTIONS_PAGE, optionsPage());

@@ -13,6 +13,8 @@ export interface HubSubject {
   readonly endpoint: string;
   readonly cacheDir: string;
   readonly hasToken: boolean;
+  /** What is done, for sentences; to download it where absent. */
+  readonly action?: "push to";
 }
 
 /** An answer that is a refusal. */
@@ -33,9 +35,9 @@ const MAX_QUOTED_CHARACTERS = 200;
 
 /** The error for an answer that another attempt will not change. */
 export function toRefusal(subject: HubSubject, answer: HubAnswer): RuntimeError {
-  const { name, revision, endpoint, hasToken } = subject;
+  const { name, revision, endpoint, hasToken, action } = subject;
   const refuse = (code: ErrorCode, reason: string): RuntimeError =>
-    new RuntimeError(code, `Cannot download ${quote(name)}: ${reason}`);
+    new RuntimeError(code, `Cannot ${action ?? "download"} ${quote(name)}: ${reason}`);
 
   if (answer.origin !== new URL(endpoint).origin) return toStorageFailure(subject, answer);
   // First, as the Hub names other codes beside it.
@@ -78,7 +80,7 @@ export function toRefusal(subject: HubSubject, answer: HubAnswer): RuntimeError 
   if (answer.status === 403) {
     return refuse(
       "REPOSITORY_FORBIDDEN",
-      `the Hub forbids it${said}; check what HF_TOKEN may read at ${endpoint}/settings/tokens`,
+      `the Hub forbids it${said}; check what HF_TOKEN may ${action === undefined ? "read" : "write"} at ${endpoint}/settings/tokens`,
     );
   }
   return refuse("DOWNLOAD_FAILED", `the Hub answers ${answer.status}${said}`);
@@ -156,7 +158,10 @@ function toStorageFailure(subject: HubSubject, { origin, status, file }: HubAnsw
   const reason = `${quote(origin)}, where the Hub keeps its files, answers ${status}`;
   if (status >= 500 || status === 429) return toUnreachable(subject, reason);
   return file === undefined
-    ? new RuntimeError("DOWNLOAD_FAILED", `Cannot download ${quote(subject.name)}: ${reason}`)
+    ? new RuntimeError(
+        "DOWNLOAD_FAILED",
+        `Cannot ${subject.action ?? "download"} ${quote(subject.name)}: ${reason}`,
+      )
     : toFileFailure(subject, file, reason);
 }
 

@@ -118,7 +118,7 @@ export function createHubFetch({
       const outcome = await attempt(url, { ...init, headers }, joined);
       if (outcome instanceof Response) return outcome;
       const { error, retryAfterMs = backoffMs(attempts) } = outcome;
-      if (attempts >= MAX_ATTEMPTS || retryAfterMs === Infinity) throw error;
+      if (attempts >= MAX_ATTEMPTS || retryAfterMs === Infinity || isOnce(url)) throw error;
       const waitMs = Math.min(retryAfterMs, MAX_RETRY_AFTER_MS);
       log.warn(`Asking the Hub again in ${(waitMs / 1000).toFixed(1)} s`, {
         reason: error.cause instanceof Error ? error.cause.message : error.message,
@@ -126,6 +126,11 @@ export function createHubFetch({
       await sleep(waitMs, joined);
     }
   };
+}
+
+/** A commit whose answer was lost may have been made: a second one would be another. */
+function isOnce({ pathname }: URL): boolean {
+  return /\/api\/models\/.+\/commit\//.test(pathname) || pathname === "/api/repos/create";
 }
 
 /** How long to wait after that many failures in a row: doubling, less up to half, so that many starts spread out. */

@@ -12,8 +12,14 @@ import { transferFile, type TransferOptions } from "./hub-transfer.ts";
 /** One connection rarely fills a line; more than a few make the Hub answer 429. */
 const CONCURRENT_FILES = 4;
 
+/** Where contents are put: the shared cache, or a plain folder. */
+export type ContentStore = Pick<
+  HubCache,
+  "prepareBlob" | "prepareLock" | "findMissing" | "holdsBlob" | "link"
+>;
+
 export interface FilesOptions extends Omit<TransferOptions, "onBytes"> {
-  readonly cache: HubCache;
+  readonly cache: ContentStore;
   readonly now: () => number;
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
 }

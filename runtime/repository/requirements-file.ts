@@ -72,20 +72,22 @@ const WANTED =
   'packages and their versions are wanted, such as {"dependencies": {"date-holidays": "^3"}}';
 
 function toRequirement(name: string, spec: unknown): Requirement {
-  if (!PACKAGE_NAME.test(name) || name.length > 214) {
-    throw refusal(`${JSON.stringify(name)} is not the name of a package`);
+  if (!PACKAGE_NAME.test(name) || name.length > LONGEST_NAME) {
+    throw refusal(`${JSON.stringify(clip(name))} is not the name of a package`);
   }
   if (typeof spec !== "string") {
     throw refusal(`"${name}" must have a version such as "^3", found ${nameType(spec)}`);
   }
   if (isLocal(spec)) {
     throw refusal(
-      `"${name}" is wanted from "${spec}", a path of this machine: packages are installed in another folder, ` +
+      `"${name}" is wanted from "${clip(spec)}", a path of this machine: packages are installed in another folder, ` +
         "where it leads elsewhere; name a version, a git repository or a web address",
     );
   }
   return { name, spec: spec.trim() };
 }
+
+const LONGEST_NAME = 214;
 
 /** npm's rule, with the capitals that some old packages have (validate-npm-package-name 7). */
 const PACKAGE_NAME =
@@ -101,6 +103,11 @@ function isLocal(spec: string): boolean {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** As much of a name as a sentence repeats: npm's own limit. */
+function clip(text: string): string {
+  return text.length <= LONGEST_NAME ? text : `${text.slice(0, LONGEST_NAME)}…`;
 }
 
 function nameType(value: unknown): string {

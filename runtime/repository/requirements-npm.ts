@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
 import { redact } from "../observe/log.ts";
+import { isWritable } from "../writable-folder.ts";
 
 /** A program and the arguments before the command's own. */
 export type NpmCommand = readonly [file: string, ...args: string[]];
@@ -37,12 +38,18 @@ export function findNpm(
 
 /**
  * The part of the environment that npm needs. The Hub's token and whatever else the server was given stay behind.
+ *
+ * @param scratch Makes the folder for npm's own cache and logs, where the home cannot be written, as in a cluster.
  */
-export function npmEnvironment(env: Environment): Record<string, string> {
+export function npmEnvironment(env: Environment, scratch?: () => string): Record<string, string> {
   const kept: Record<string, string> = { ONNXRUNTIME_NODE_INSTALL: "skip" };
   for (const [name, value] of Object.entries(env)) {
     if (value !== undefined && KEPT.test(name) && !REDIRECTING.test(name)) kept[name] = value;
   }
+  const isTold = Object.keys(kept).some((name) => name.toLowerCase() === "npm_config_cache");
+  const home = env["HOME"] ?? env["USERPROFILE"] ?? "/";
+  if (scratch !== undefined && !isTold && !isWritable(join(home, ".npm")))
+    kept["npm_config_cache"] = join(scratch(), "npm");
   return kept;
 }
 

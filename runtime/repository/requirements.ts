@@ -13,6 +13,7 @@ import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "nod
 import { join } from "node:path";
 import { isRuntimeError, RuntimeError, systemCodeOf, toRuntimeError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import { temporaryFolder, writableFolder } from "../writable-folder.ts";
 import { readRequirements, REQUIREMENTS_FILE, type Requirement } from "./requirements-file.ts";
 import {
   explainNpmFailure,
@@ -77,13 +78,13 @@ export async function installRequirements(options: InstallOptions): Promise<stri
   }
   if (wanted.length === 0) return undefined;
 
-  const shelf = join(cacheDir, "requirements");
   const key = keyOf(wanted);
+  const usual = join(cacheDir, "requirements", key);
+  if (existsSync(usual)) return use(usual, log);
+  // A cache that may not be written still serves what it has.
+  const shelf = writableFolder(join(cacheDir, "requirements"), "requirements", log);
   const folder = join(shelf, key);
-  if (existsSync(folder)) {
-    log.debug(`Using the packages that ${REQUIREMENTS_FILE} asks for`, { folder });
-    return folder;
-  }
+  if (folder !== usual && existsSync(folder)) return use(folder, log);
   const count = wanted.length === 1 ? "1 package" : `${wanted.length} packages`;
   log.info(`Installing ${count} that ${REQUIREMENTS_FILE} asks for: ${toList(wanted)}`);
   const startedAtMs = performance.now();
@@ -100,6 +101,22 @@ export async function installRequirements(options: InstallOptions): Promise<stri
   } catch (error) {
     throw toFailure(error, signal);
   }
+}
+
+/** What a repository asks for beyond what is brought along, and the folder of it where it is installed already. */
+export async function findInstalled(
+  repository: string,
+  cacheDir: string,
+): Promise<{ readonly wanted: readonly Requirement[]; readonly folder?: string }> {
+  const listed = await readRequirements(repository);
+  const wanted = listed?.filter(({ name }) => !BROUGHT_ALONG.includes(name)) ?? [];
+  const folder = join(cacheDir, "requirements", keyOf(wanted));
+  return { wanted, ...(wanted.length > 0 && existsSync(folder) && { folder }) };
+}
+
+function use(folder: string, log: Log): string {
+  log.debug(`Using the packages that ${REQUIREMENTS_FILE} asks for`, { folder });
+  return folder;
 }
 
 /** Names a set of packages by all that decides what npm makes of it. */
@@ -157,7 +174,7 @@ async function runNpm(
   const ended = AbortSignal.any([signal, timeout]);
   const child = spawn(file, [...first, ...NPM_ARGUMENTS, "--prefix", cwd], {
     cwd,
-    env: npmEnvironment(env),
+    env: npmEnvironment(env, temporaryFolder),
     stdio: ["ignore", "pipe", "pipe"],
     windowsHide: true,
   });

@@ -5,14 +5,16 @@
  * To add a source of models: a file beside this one, reference → local folder with a signal, and a case in `fetch`.
  */
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { RuntimeError } from "../errors.ts";
 import type { LoadOptions } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import type { Progress } from "../observe/progress.ts";
-import type { Dtype } from "../weights.ts";
+import type { Envelope } from "../torchserve-modes.ts";
+import type { Device, Dtype } from "../weights.ts";
+import { writableFolder } from "../writable-folder.ts";
 import { MANIFEST_FILE } from "./archive-manifest.ts";
-import { nameOfArchive } from "./archive-name.ts";
+import { isArchiveName, nameOfArchive } from "./archive-name.ts";
 import { readModelConfig, type ModelConfigFile } from "./model-config.ts";
 import { parseReference, type Reference } from "./reference.ts";
 import { sizeOfWeights } from "./weights-size.ts";
@@ -28,6 +30,8 @@ export interface PreparedRepository {
   readonly load: LoadOptions;
   /** What `model-config.yaml` says, where there is one. */
   readonly modelConfig: ModelConfigFile | undefined;
+  /** What an archive's manifest says of TorchServe's envelopes. */
+  readonly envelope: Envelope | undefined;
   /** The size of the weights that will be loaded, in bytes; `undefined` where a handler brings its own. */
   readonly weightsBytes: number | undefined;
 }
@@ -38,9 +42,15 @@ export interface RepositorySettings {
   readonly reference: string | undefined;
   readonly modelDir: string | undefined;
   readonly modelId: string | undefined;
+  /** Whether the files of `modelDir` may come after the start, and how long they are waited for. */
+  readonly waitForFiles?: boolean;
+  readonly startupTimeoutMs?: number;
   readonly revision: string | undefined;
+  /** The handler that a registration names: a file of the repository, perhaps without its extension. */
+  readonly handler?: string | undefined;
   readonly task: string | undefined;
   readonly dtype: Dtype | undefined;
+  readonly device?: Device;
   readonly threads: number | undefined;
   /** Hosts from which inputs given as URLs may be fetched. */
   readonly allowUrlInputs?: readonly string[];
@@ -69,6 +79,9 @@ export interface PrepareOptions {
   readonly drawDownload?: ((progress: Progress) => void) | undefined;
 }
 
+/** Ten minutes, as `--startup-timeout` has it. */
+const WAIT_MS = 600_000;
+
 /** Where Inference Endpoints mounts the repository. */
 const MOUNTED_REPOSITORY = "/repository";
 
@@ -84,7 +97,7 @@ export async function prepareRepository({
   drawDownload,
 }: PrepareOptions): Promise<PreparedRepository> {
   const reference = chooseReference(settings);
-  const { path, name, version, revision } = await locate(reference, {
+  const { path, name, version, revision, envelope } = await locate(reference, {
     settings,
     signal,
     log,
@@ -92,6 +105,7 @@ export async function prepareRepository({
     drawDownload,
   });
   const modelConfig = readModelConfig(path, log);
+  const handlerFile = findNamedHandler(path, settings.handler, log);
   onProgress("Installing what requirements.json asks for");
   const { installRequirements } = await import("./requirements.ts");
   const dependencies = await installRequirements({
@@ -107,8 +121,10 @@ export async function prepareRepository({
     revision,
     load: {
       repository: path,
+      ...(handlerFile !== undefined && { handlerFile }),
       ...(settings.task !== undefined && { task: settings.task }),
       ...(settings.dtype !== undefined && { dtype: settings.dtype }),
+      ...(settings.device !== undefined && { device: settings.device }),
       ...(settings.threads !== undefined && { intraOpThreads: settings.threads }),
       ...(settings.allowUrlInputs?.length && { urlHosts: settings.allowUrlInputs }),
       ...(dependencies !== undefined && { dependencies }),
@@ -117,9 +133,29 @@ export async function prepareRepository({
       }),
     },
     modelConfig,
+    envelope,
     // A handler of one's own may hold anything, and its author expects one instance unless told otherwise.
-    weightsBytes: hasOwnHandler(path) ? undefined : sizeOfWeights(path, settings.dtype),
+    weightsBytes:
+      handlerFile !== undefined || hasOwnHandler(path)
+        ? undefined
+        : sizeOfWeights(path, settings.dtype),
   };
+}
+
+/** TorchServe's `handler`: `my.ts`, `my` or `my:function`; its own handlers, and those in Python, are none here. */
+function findNamedHandler(path: string, handler: string | undefined, log: Log): string | undefined {
+  const name = handler?.split(":")[0] ?? "";
+  if (name === "") return undefined;
+  const found = [name, `${name}.ts`, `${name}.js`, `${name}.mjs`].find(
+    (file) => /^[\w][\w.-]*\.(?:ts|js|mjs)$/.test(file) && isFile(join(path, file)),
+  );
+  if (found === undefined) {
+    const shown = name.slice(0, 100);
+    log.warn(
+      `Ignoring the handler "${shown}": it is no TypeScript or JavaScript file of the model`,
+    );
+  }
+  return found;
 }
 
 /** What to call a reference before anything is known of it. */
@@ -163,6 +199,8 @@ export function chooseReference(settings: RepositorySettings): Reference {
   const options = { cwd: settings.cwd, isFolder, isFile, revision: settings.revision };
   if (settings.reference !== undefined) return parseReference(settings.reference, options);
   const { modelDir, modelId } = settings;
+  if (modelDir !== undefined && settings.waitForFiles === true && !isArchiveName(modelDir))
+    return { kind: "folder", path: resolve(settings.cwd, modelDir) };
   if (modelDir !== undefined && (modelId === undefined || holdsFiles(modelDir))) {
     return parseReference(/^[./~]/.test(modelDir) ? modelDir : `./${modelDir}`, options);
   }
@@ -172,11 +210,26 @@ export function chooseReference(settings: RepositorySettings): Reference {
   return { kind: "folder", path: settings.cwd };
 }
 
+type Located = Pick<PreparedRepository, "name" | "version" | "revision"> & {
+  readonly path: string;
+  readonly envelope?: Envelope | undefined;
+};
+
 async function locate(
   reference: Reference,
   { settings, signal, log, onProgress, drawDownload }: PrepareOptions,
-): Promise<Pick<PreparedRepository, "name" | "version" | "revision"> & { path: string }> {
+): Promise<Located> {
   const name = nameOf(reference);
+  if (reference.kind === "folder" && settings.waitForFiles === true) {
+    onProgress?.(`Waiting for the files of ${reference.path}`);
+    const { waitForFiles } = await import("./late-files.ts");
+    await waitForFiles(reference.path, {
+      isComplete: holdsRepository,
+      timeoutMs: settings.startupTimeoutMs ?? WAIT_MS,
+      signal,
+      log,
+    });
+  }
   if (reference.kind === "archive" || (reference.kind === "folder" && hasManifest(reference.path)))
     return locateArchive(reference, { settings, signal, log, onProgress });
   if (reference.kind === "folder") {
@@ -190,7 +243,7 @@ async function locate(
   const { path, commit, origin } = await downloadRepository(reference, {
     endpoint: settings.endpoint,
     ...(settings.token !== undefined && { token: settings.token }),
-    cacheDir: settings.hubCache,
+    cacheDir: hubCacheFor(reference.name, settings.hubCache, log),
     offline: settings.offline,
     ...(settings.dtype !== undefined && { dtype: settings.dtype }),
     ...(settings.include.length > 0 && { include: settings.include }),
@@ -204,6 +257,12 @@ async function locate(
   return { path, name, version: undefined, revision: commit };
 }
 
+/** A cache that may not be written still serves what it has. */
+function hubCacheFor(name: string, cache: string, log: Log): string {
+  const folder = join(cache, ["models", ...name.split("/")].join("--"));
+  return existsSync(folder) ? cache : writableFolder(cache, "hub", log);
+}
+
 async function locateArchive(
   reference: Exclude<Reference, { kind: "hub" }>,
   {
@@ -214,7 +273,7 @@ async function locateArchive(
   }: Pick<PrepareOptions, "settings" | "signal" | "log"> & {
     readonly onProgress: ((detail: string) => void) | undefined;
   },
-): Promise<Pick<PreparedRepository, "name" | "version" | "revision"> & { path: string }> {
+): Promise<Located> {
   onProgress?.(`Opening the archive ${basename(reference.path)}`);
   const { openArchive } = await import("./archive.ts");
   const archive = realpathSync(reference.path);
@@ -225,7 +284,13 @@ async function locateArchive(
   });
   const name = manifest?.modelName ?? nameOf(reference);
   log.info(`Serving the archive ${archive}`);
-  return { path, name, version: manifest?.modelVersion, revision: undefined };
+  return {
+    path,
+    name,
+    version: manifest?.modelVersion,
+    revision: undefined,
+    envelope: manifest?.envelope,
+  };
 }
 
 /** Whether a folder is an archive that was never packed. */
@@ -237,6 +302,11 @@ const REPOSITORY_FILES = /^(?:handler\.(?:ts|js|mjs|py)|settings\.json|onnx|mode
 
 function hasOwnHandler(path: string): boolean {
   return readdirSync(path).some((file) => /^handler\.(?:ts|js|mjs)$/.test(file));
+}
+
+/** @param names Relative to the folder. */
+function holdsRepository(names: readonly string[]): boolean {
+  return names.some((name) => REPOSITORY_FILES.test(name) || name === MANIFEST_FILE);
 }
 
 /** A folder that cannot be a repository is said so at once, before a child is started for it. */
