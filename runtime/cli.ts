@@ -2,21 +2,24 @@
 /**
  * The command line: commands, help, exit codes. Each command is loaded when it is asked for.
  *
- * Exit codes: 0 done, 1 the work failed, 2 the command line was not understood.
- * To add a command: an entry in `COMMANDS` and the function it calls.
+ * Exit codes: 0 done, 1 the work failed, 2 the command line was not understood; 130, the shell's, after Ctrl-C.
+ * To add a command: an entry in `COMMANDS`, the function it calls, and its page in `commands/manual.ts`.
  */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import {
-  describeOptions,
   disableTelemetry,
   readConfig,
   readSurroundings,
   type Config,
   type Surroundings,
 } from "./config.ts";
-import { isRuntimeError, messageOf } from "./errors.ts";
+import { isRuntimeError, messageOf, RuntimeError } from "./errors.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { createLog, printResult, type Log } from "./observe/log.ts";
-import { defaultTextOf, otherNamesOf, spellingOf } from "./options.ts";
+import { readTraceHeaders } from "./observe/trace-settings.ts";
+import { createPaint } from "./observe/terminal.ts";
+import { TERMINATION_LOG, writeTerminationLog } from "./termination-log.ts";
 import { VERSION } from "./version.ts";
 
 interface Command {
@@ -40,9 +43,40 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async (surroundings) => (await import("./describe.ts")).describeServer(surroundings),
   },
   call: {
-    usage: "hubserve call [reference] <payload> [--watch] [options]",
+    usage: "hubserve call [reference] <payload> [--watch] [--json] [options]",
     meaning: "Run a handler on one payload with no server and print the answer",
     run: async (surroundings) => (await import("./harness.ts")).runHarness(surroundings),
+  },
+  init: {
+    usage: "hubserve init [folder] [--task <task>] [--bare] [--force] [--json]",
+    meaning: "Write a handler for a repository's model, with a test",
+    run: async (surroundings) => (await import("./commands/init.ts")).runInit(surroundings),
+  },
+  push: {
+    usage: "hubserve push [folder] <owner/name> [--include <file>] [--dry-run] [--yes] […]",
+    meaning: "Publish a handler to the Hub, after showing what changes",
+    run: async (surroundings) => (await import("./commands/push.ts")).runPush(surroundings),
+  },
+  pull: {
+    usage: "hubserve pull <owner/name> [folder] [--all] [--force] [--json] […]",
+    meaning: "Download a repository of the Hub into a plain folder",
+    run: async (surroundings) => (await import("./commands/pull.ts")).runPull(surroundings),
+  },
+  doctor: {
+    usage: "hubserve doctor [reference] [--json]",
+    meaning: "Say what would keep this machine, or a repository on it, from serving",
+    run: async (surroundings) => (await import("./commands/doctor.ts")).runDoctor(surroundings),
+  },
+  bench: {
+    usage:
+      "hubserve bench [url | reference] [--concurrency <count>] [--duration <time>] [--json] […]",
+    meaning: "Measure how fast a server answers",
+    run: async (surroundings) => (await import("./commands/bench.ts")).runBench(surroundings),
+  },
+  types: {
+    usage: "hubserve types [url | reference] [--model <name>] […]",
+    meaning: "Print TypeScript types of what a model takes and answers",
+    run: async (surroundings) => (await import("./commands/types.ts")).runTypes(surroundings),
   },
   start: {
     usage: "hubserve start [--foreground] [--model-store <folder>] [--models <list>] […]",
@@ -69,12 +103,20 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 async function main(surroundings: Surroundings): Promise<number> {
   const { args } = surroundings;
-  if (args.includes("--help") || args.includes("-h") || args[0] === "help") {
-    printResult(helpText());
+  const asksForHelp = args.includes("--help") || args.includes("-h");
+  if (asksForHelp || args[0] === "help") {
+    const { helpText } = await import("./commands/help.ts");
+    const topic = args[0] === "help" ? args[1] : args[0];
+    const isTopic = args[0] === "help" || Object.hasOwn(COMMANDS, topic ?? "");
+    const paint = createPaint({ env: surroundings.env });
+    printResult(
+      helpText(isTopic && topic?.startsWith("-") !== true ? topic : undefined, COMMANDS, paint),
+    );
     return 0;
   }
   const word = args[0]?.replace(/^--(?=(?:start|stop)$)/, "") ?? ""; // as torchserve writes it
   const named = Object.hasOwn(COMMANDS, word) ? word : undefined;
+  if (named === undefined) assertNoTypingError(word, surroundings.cwd);
   const command = COMMANDS[named ?? "serve"];
   const asksForVersion = args.includes("--version") || args.includes("-v");
   if (asksForVersion && command?.hasVersionFlag !== true) {
@@ -89,13 +131,29 @@ async function main(surroundings: Surroundings): Promise<number> {
 }
 
 async function serveCommand(surroundings: Surroundings): Promise<number> {
-  const config = readConfig(surroundings);
-  const log = createLog({
-    level: config.logLevel,
-    format: config.logFormat,
-    secrets: config.token === undefined ? [] : [config.token],
-  });
+  let lastWords: { path: string; log: Log } = { path: TERMINATION_LOG, log: createLog() };
+  try {
+    const config = readConfig(surroundings);
+    const log = createLog({
+      level: config.logLevel,
+      format: config.logFormat,
+      secrets: [
+        ...(config.token === undefined ? [] : [config.token]),
+        ...(config.apiKeys ?? []),
+        ...Object.values(readTraceHeaders(config.env)),
+      ],
+    });
+    lastWords = { path: resolve(config.cwd, config.terminationLog), log };
+    return await serveUntilEnd(config, log);
+  } catch (error) {
+    writeTerminationLog(lastWords.path, messageOf(error), lastWords.log);
+    throw error;
+  }
+}
+
+async function serveUntilEnd(config: Config, log: Log): Promise<number> {
   assertOneReference(config, log);
+  for (const { level, text } of config.notices) log[level](text);
   for (const warning of config.configFile?.warnings ?? []) log.warn(warning);
   const { serve } = await import("./serve.ts");
 
@@ -131,38 +189,24 @@ async function startCommand(surroundings: Surroundings): Promise<number> {
   return await serveCommand({ ...surroundings, args: plan.args });
 }
 
-/** `hubserve srve` would otherwise be taken for a folder: say what was meant. */
-function assertOneReference({ reference, words }: Config, log: Log): void {
+function assertOneReference({ words }: Config, log: Log): void {
   if (words.length > 0)
     log.warn(`Ignoring ${words.map((word) => `"${word}"`).join(", ")}: one reference is served`);
-  const near = reference === undefined ? undefined : nearestWord(reference, Object.keys(COMMANDS));
-  if (near !== undefined && near !== reference)
-    log.debug(`"${reference}" is taken for a reference; the command is "${near}"`);
 }
 
-function helpText(): string {
-  const commands = Object.values(COMMANDS).map(
-    ({ usage, meaning }) => `  ${usage}\n      ${meaning}`,
+/**
+ * `hubserve srve` would otherwise be taken for a folder: say what was meant.
+ *
+ * @throws RuntimeError `INVALID_OPTION` where a lone word is near a command's name and nothing here is called so.
+ */
+function assertNoTypingError(word: string, cwd: string): void {
+  if (!/^\w[\w-]*$/.test(word) || existsSync(resolve(cwd, word))) return;
+  const near = nearestWord(word, [...Object.keys(COMMANDS), "help"]);
+  if (near === undefined) return;
+  throw new RuntimeError(
+    "INVALID_OPTION",
+    `Cannot run "${word}": there is no such command, and no such folder here; did you mean "hubserve ${near}"`,
   );
-  const options = describeOptions();
-  const groups = [...new Set(options.map(({ row }) => row.group))].map((group) => {
-    const rows = options.filter(({ row }) => row.group === group);
-    const lines = rows.map(({ row }) => {
-      const fallback = defaultTextOf(row);
-      const notes = fallback === "" ? [] : [`default: ${fallback}`];
-      if (otherNamesOf(row).length > 0) notes.push(`also ${otherNamesOf(row).join(", ")}`);
-      return `  ${spellingOf(row).padEnd(28)} ${row.meaning}${notes.length > 0 ? ` (${notes.join("; ")})` : ""}`;
-    });
-    return `${group}\n${lines.join("\n")}`;
-  });
-  return [
-    `hubserve ${VERSION}: a Hugging Face Hub repository as an HTTP endpoint`,
-    `Commands\n${commands.join("\n")}`,
-    "A reference is a folder, owner/name, owner/name@revision or hf://owner/name@revision; without one: HF_MODEL_DIR,\n" +
-      "HF_MODEL_ID, /repository, the current folder. A payload is JSON, @file, or - for stdin.",
-    ...groups,
-    "Every option can be set as HUBSERVE_<OPTION>. Exit codes: 0 done, 1 failed, 2 command line not understood.",
-  ].join("\n\n");
 }
 
 disableTelemetry(); // before a command can load onnxruntime

@@ -10,6 +10,8 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RuntimeError } from "./errors.ts";
+import { isFromKServe, readKServeArguments } from "./kserve-arguments.ts";
+import { placeToWrite } from "./moved-files.ts";
 import { nearestWord } from "./nearest-word.ts";
 import {
   OPTION_NAMES,
@@ -20,6 +22,11 @@ import {
   type OptionValues,
 } from "./options.ts";
 import { readConfigFile, type ConfigFile } from "./torchserve-config.ts";
+import {
+  readTorchServeVolume,
+  settingsOfVolume,
+  type TorchServeVolume,
+} from "./torchserve-volume.ts";
 
 /** A program's surroundings, read once by its main. */
 export interface Surroundings {
@@ -40,10 +47,17 @@ export type Config = Omit<OptionValues, "hubCache" | "cache"> & {
   readonly origins: Readonly<Record<OptionName, string>>;
   /** TorchServe's `config.properties`, or a snapshot, where there is one. */
   readonly configFile: ConfigFile | undefined;
+  /** What a person should know of how the configuration was read, and what was decided for them. */
+  readonly notices: readonly Notice[];
   /** The environment, for the programs that are started. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
 };
+
+export interface Notice {
+  readonly level: "info" | "warn";
+  readonly text: string;
+}
 
 /** What a repository says about how to serve it, under the names of the options. */
 export interface FileSettings {
@@ -54,7 +68,16 @@ export interface FileSettings {
 
 /** Reads the process's own surroundings. Only mains call it. */
 export function readSurroundings(): Surroundings {
-  return { args: process.argv.slice(2), env: process.env, cwd: process.cwd(), home: homedir() };
+  return { args: process.argv.slice(2), env: process.env, cwd: process.cwd(), home: readHome() };
+}
+
+/** A container's user may have any number, and neither a name nor a home. */
+function readHome(): string {
+  try {
+    return homedir();
+  } catch {
+    return "/";
+  }
 }
 
 /**
@@ -75,15 +98,21 @@ export function isMain(moduleUrl: string): boolean {
  *
  * @throws RuntimeError `INVALID_OPTION` for an unknown flag, a bad value or a flag that takes no secret.
  */
-export function readConfig({ args, env, cwd, home }: Surroundings): Config {
+export function readConfig({ args: given, env, cwd, home }: Surroundings): Config {
+  const { args, warnings } = isFromKServe(given, env)
+    ? readKServeArguments(given, KNOWN_FLAGS)
+    : { args: given, warnings: [] };
   const { flags, words } = parseFlags(args);
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
-  const configFile = findConfigFile(flags, words[0], { env, cwd });
+  const volume = findVolume(flags, words[0], { env, cwd });
+  const configFile = volume ? volume.configFile : findConfigFile(flags, words[0], { env, cwd });
+  const volumeSettings = volume && settingsOfVolume(volume);
   for (const name of OPTION_NAMES) {
     const { value, origin } = readOption(OPTIONS[name], flags.get(name), env, configFile, name);
-    values[name] = value;
-    origins[name] = origin;
+    const isVolumes = origin === "default" && volumeSettings?.[name] !== undefined;
+    values[name] = isVolumes ? volumeSettings[name] : value;
+    origins[name] = isVolumes ? "the volume" : origin;
   }
   // Proof of the cast: the loop went over every name, and readOption returns what the row's own parse made.
   const read = values as OptionValues;
@@ -91,8 +120,17 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
   const cacheHome = env["XDG_CACHE_HOME"] || join(home, ".cache");
   const hfHome = env["HF_HOME"] || join(cacheHome, "huggingface");
   const isCompat = isOn(env["API_INFERENCE_COMPAT"]);
+  const isMounted = env["STORAGE_URI"] && origins["modelDir"] === "default";
+  if (isMounted) origins["modelDir"] = "STORAGE_URI";
+  const place = (name: "keyFile" | "snapshots"): string =>
+    placeToWrite(read[name], origins[name] === "default", cwd);
   const config: Config = Object.freeze({
     ...read,
+    // int8 is for processors.
+    dtype: read.dtype ?? (read.device === "cpu" ? undefined : "fp32"),
+    modelDir: volume ? undefined : isMounted ? MOUNTED_MODELS : read.modelDir,
+    keyFile: place("keyFile"),
+    snapshots: place("snapshots"),
     dialect: isCompat && origins["dialect"] === "default" ? "hf-inference" : read.dialect,
     token: read.token ?? readStoredToken(env["HF_TOKEN_PATH"] || join(hfHome, "token")),
     hubCache: read.hubCache ?? join(hfHome, "hub"),
@@ -101,6 +139,10 @@ export function readConfig({ args, env, cwd, home }: Surroundings): Config {
     words: words.slice(1),
     origins: Object.freeze(origins) as Config["origins"], // every name was set in the loop above
     configFile,
+    notices: [
+      ...warnings.map((text) => ({ level: "warn" as const, text })),
+      ...(volume ? [{ level: "info" as const, text: volume.found }] : []),
+    ],
     env,
     cwd,
   });
@@ -155,6 +197,28 @@ export function describeOptions(): readonly {
     row: OPTIONS[name],
     variables: variablesOf(OPTIONS[name]),
   }));
+}
+
+/** Where KServe's storage initializer puts what `storageUri` names. */
+const MOUNTED_MODELS = "/mnt/models";
+
+const KNOWN_FLAGS = OPTION_NAMES.map((name) => ({
+  flag: OPTIONS[name].flag,
+  takesValue: (OPTIONS[name] as OptionRow).value !== undefined,
+}));
+
+/** A TorchServe volume at `--model-dir`; whoever names a model or a configuration file wants that. */
+function findVolume(
+  flags: ReadonlyMap<OptionName, readonly string[]>,
+  reference: string | undefined,
+  { env, cwd }: Pick<Surroundings, "env" | "cwd">,
+): TorchServeVolume | undefined {
+  const read = (name: OptionName): unknown => readOption(OPTIONS[name], flags.get(name), env).value;
+  const isNamed = reference !== undefined || (read("modelStore") ?? read("tsConfig")) !== undefined;
+  const folder = read("modelDir") ?? (env["STORAGE_URI"] ? MOUNTED_MODELS : undefined);
+  return isNamed || typeof folder !== "string"
+    ? undefined
+    : readTorchServeVolume(resolve(cwd, folder), env);
 }
 
 type WorkerOption = "workers" | "minWorkers" | "maxWorkers";
@@ -218,7 +282,7 @@ function parseFlags(args: readonly string[]): {
 function unknownFlag(rawName: string, known: readonly string[]): RuntimeError {
   const near = nearestWord(rawName.replace(/^-+/, ""), known);
   const advice =
-    near === undefined ? "`hubserve --help` lists the options" : `did you mean "--${near}"`;
+    near === undefined ? "`hubserve help options` lists them" : `did you mean "--${near}"`;
   return new RuntimeError(
     "INVALID_OPTION",
     `Cannot read the options: "${rawName}" is not one; ${advice}`,
@@ -234,10 +298,14 @@ function findConfigFile(
   const read = <Name extends OptionName>(name: Name): OptionValues[Name] =>
     // Proof of the cast: readOption returns what the row's own parse made.
     readOption(OPTIONS[name], flags.get(name), env).value as OptionValues[Name];
+  const isGiven = (name: OptionName): boolean =>
+    readOption(OPTIONS[name], flags.get(name), env).origin !== "default";
   const hasSnapshots = reference === undefined && !read("noConfigSnapshots");
   return readConfigFile({
     named: read("tsConfig"),
-    snapshots: hasSnapshots ? resolve(cwd, read("snapshots")) : undefined,
+    snapshots: hasSnapshots
+      ? resolve(cwd, placeToWrite(read("snapshots"), !isGiven("snapshots"), cwd))
+      : undefined,
     cwd,
     env,
   });

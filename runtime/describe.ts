@@ -4,6 +4,7 @@
 import { z } from "zod";
 
 import type { Surroundings } from "./config.ts";
+import { splitKeys, WANTED_KEYS } from "./api-key-text.ts";
 import { RuntimeError, systemCodeOf } from "./errors.ts";
 import { printResult } from "./observe/log.ts";
 
@@ -35,9 +36,10 @@ type Info = z.infer<typeof Info>;
 const DEFAULT_URL = "http://localhost:8080";
 
 /** @returns The exit code. */
-export async function describeServer({ args }: Surroundings): Promise<number> {
+export async function describeServer({ args, env }: Surroundings): Promise<number> {
   const { url, isJson } = readArguments(args);
-  const info = await ask(url);
+  const keys = env["HUBSERVE_API_KEY"] || env["HUBSERVE_API_KEYS"];
+  const info = await ask(url, keys === undefined ? undefined : firstKey(keys));
   printResult(isJson ? JSON.stringify(info) : describe(info));
   return 0;
 }
@@ -61,10 +63,27 @@ function readArguments(args: readonly string[]): { url: string; isJson: boolean 
   return { url, isJson: args.includes("--json") };
 }
 
-async function ask(url: string): Promise<Info> {
-  let answer: unknown;
+/** @throws RuntimeError `INVALID_OPTION` */
+function firstKey(text: string): string | undefined {
   try {
-    const response = await fetch(new URL("/info", url), { signal: AbortSignal.timeout(10_000) });
+    return splitKeys(text)[0];
+  } catch {
+    throw new RuntimeError(
+      "INVALID_OPTION",
+      `Cannot read HUBSERVE_API_KEY: found a value that does not fit, wanted ${WANTED_KEYS}`,
+    );
+  }
+}
+
+async function ask(url: string, key: string | undefined): Promise<Info> {
+  let answer: unknown;
+  let isRefused = false;
+  try {
+    const response = await fetch(new URL("/info", url), {
+      signal: AbortSignal.timeout(10_000),
+      ...(key !== undefined && { headers: { "x-api-key": key } }),
+    });
+    isRefused = response.status === 401;
     answer = await response.json();
   } catch (error) {
     const reason =
@@ -72,6 +91,13 @@ async function ask(url: string): Promise<Info> {
     throw new RuntimeError("NOT_READY", `Cannot describe the server at ${url}: ${reason}`, {
       cause: error,
     });
+  }
+  if (isRefused) {
+    const found = key === undefined ? "it wants an API key" : "it does not know the API key";
+    throw new RuntimeError(
+      "UNAUTHORIZED",
+      `Cannot describe the server at ${url}: ${found}; set HUBSERVE_API_KEY to one of its keys`,
+    );
   }
   const info = Info.safeParse(answer);
   if (info.success) return info.data;

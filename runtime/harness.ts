@@ -45,10 +45,13 @@ export async function tryHandler(
   onChunk: (value: unknown) => void = () => undefined,
 ): Promise<Trial> {
   // Lazily, so that this module can be imported without onnxruntime.
-  const [{ loadHandler }, { toOutput }] = await Promise.all([
-    import("./handler/load.ts"),
-    import("./handler/output/output.ts"),
-  ]);
+  const [{ loadHandler }, { toOutput }, { createHandlerMetrics }, { LazyResponse }] =
+    await Promise.all([
+      import("./handler/load.ts"),
+      import("./handler/output/output.ts"),
+      import("./handler/custom/metrics.ts"),
+      import("./handler/custom/response.ts"),
+    ]);
   const startedAtMs = performance.now();
   const handler: LoadedHandler = await loadHandler(load, log);
   const loadMs = performance.now() - startedAtMs;
@@ -56,13 +59,21 @@ export async function tryHandler(
   try {
     const request: InferenceRequest = { id: "trial", kind: "predict", headers: {}, ...payload };
     const calledAtMs = performance.now();
+    const response = new LazyResponse();
     const context = {
+      response,
+      metrics: createHandlerMetrics(request.id, ({ name, value, unit, dimensions }) =>
+        log.info(`Measured ${name}: ${value} ${unit}`, dimensions),
+      ),
       signal: new AbortController().signal,
       requestId: request.id,
       log,
       headers: {},
     };
     const output = await toOutput(await handler.call(request, context));
+    const { status, headers } = response.head() ?? {};
+    if (status !== undefined || headers !== undefined)
+      log.info(`Answered with the status ${status ?? 200}`, { ...headers });
     if (output.kind === "stream") for await (const value of output.chunks) onChunk(value);
     return { output, loadMs, callMs: performance.now() - calledAtMs, files: handler.files ?? [] };
   } finally {
@@ -73,11 +84,12 @@ export async function tryHandler(
 /** The command: reads its arguments, runs, prints. @returns The exit code. */
 export async function runHarness({ args, ...surroundings }: Surroundings): Promise<number> {
   const isWatching = args.includes("--watch");
-  const words = args.filter((word) => word !== "--watch");
+  const isForScript = args.includes("--json");
+  const words = args.filter((word) => word !== "--watch" && word !== "--json");
   const config = readConfig({ ...surroundings, args: words });
   const log = createLog({
     level: config.logLevel,
-    format: config.logFormat,
+    format: config.logFormat === "auto" ? "text" : config.logFormat, // for whoever writes a handler
     ...(config.token && { secrets: [config.token] }),
   });
   const { config: placed, payloadText } = splitPayload(config);
@@ -89,10 +101,10 @@ export async function runHarness({ args, ...surroundings }: Surroundings): Promi
     drawDownload: createProgressLine(),
   });
   if (!isWatching) {
-    await runOnce(load, payload, log);
+    await runOnce(load, payload, log, isForScript);
     return 0;
   }
-  await runOnEachSave(load, payload, log);
+  await runOnEachSave(load, payload, log, isForScript);
   return 0;
 }
 
@@ -141,7 +153,13 @@ function toPayload(text: string, source: string): Payload {
   return { data: value as Record<string, unknown> }; // a non-null, non-array object out of JSON.parse
 }
 
-async function runOnce(load: LoadOptions, payload: Payload, log: Log): Promise<Trial> {
+async function runOnce(
+  load: LoadOptions,
+  payload: Payload,
+  log: Log,
+  isForScript: boolean,
+): Promise<Trial> {
+  const toText = isForScript ? JSON.stringify : toReadableText;
   const trial = await tryHandler(load, payload, log, (value) => printResult(JSON.stringify(value)));
   const { output } = trial;
   if (output.kind === "json") printResult(toText(output.value));
@@ -154,7 +172,7 @@ async function runOnce(load: LoadOptions, payload: Payload, log: Log): Promise<T
 }
 
 /** Short answers on one line, long ones indented. */
-function toText(value: unknown): string {
+function toReadableText(value: unknown): string {
   const line = JSON.stringify(value);
   return line.length <= 120 ? line : JSON.stringify(value, undefined, 2);
 }
@@ -165,7 +183,12 @@ const WATCHED_EXTENSIONS = new Set([".ts", ".mts", ".js", ".mjs", ".cjs", ".json
 const SETTLE_MS = 80;
 
 /** Runs now and again after each save, until the process is ended. */
-async function runOnEachSave(load: LoadOptions, payload: Payload, log: Log): Promise<never> {
+async function runOnEachSave(
+  load: LoadOptions,
+  payload: Payload,
+  log: Log,
+  isForScript: boolean,
+): Promise<never> {
   const watched = new Set<string>();
   let onChange: () => void = () => undefined;
   const watchFolder = (folder: string): void => {
@@ -185,7 +208,7 @@ async function runOnEachSave(load: LoadOptions, payload: Payload, log: Log): Pro
       };
     });
     try {
-      const { files } = await runOnce(load, payload, log);
+      const { files } = await runOnce(load, payload, log, isForScript);
       for (const file of files) watchFolder(dirname(file));
     } catch (error) {
       log.error(messageOf(error));

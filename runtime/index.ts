@@ -20,10 +20,15 @@ export type {
   EndpointHandler,
   EndpointHandlerClass,
   HandlerData,
+  HandlerMetrics,
   HandlerOptions,
+  HandlerResponse,
   LoadedHandler,
+  MetricOptions,
+  RequestContext,
 } from "./handler/contract.ts";
 export { BaseHandler } from "./handler/lifecycle.ts";
+export type { StandardSchemaV1 } from "./handler/standard-schema.ts";
 export type { JsonValue, LoadOptions, ModelDescription } from "./inference.ts";
 export { createLog, silentLog } from "./observe/log.ts";
 export type { Log } from "./observe/log.ts";

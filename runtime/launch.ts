@@ -12,6 +12,7 @@ import { describeOptions, withFileSettings, type Config } from "./config.ts";
 import { readMemoryLimit } from "./engine/cgroup.ts";
 import { availableCpus, readSystemFile } from "./engine/cpu.ts";
 import { createEngine, type Engine } from "./engine/engine.ts";
+import { workerEnvironment, type WorkerEnvironment } from "./engine/environment.ts";
 import type {
   LaunchedModel,
   LaunchedSettings,
@@ -23,11 +24,14 @@ import type { Model, ModelEntry, Models } from "./engine/models.ts";
 import { startWorkerProcess } from "./engine/process.ts";
 import { chooseWorkers, type WorkerPlan } from "./engine/worker-count.ts";
 import { describeParts } from "./engine/worker-slot.ts";
-import { isRuntimeError, RuntimeError } from "./errors.ts";
+import { isRuntimeError, messageOf, RuntimeError } from "./errors.ts";
 import type { LoadOptions, ModelDescription } from "./inference.ts";
 import type { Log } from "./observe/log.ts";
 import type { Metrics, ModelMetrics } from "./observe/metrics.ts";
 import type { Progress } from "./observe/progress.ts";
+import { SECRET_TRACE_VARIABLES } from "./observe/trace-settings.ts";
+import { readModelCard } from "./repository/model-card.ts";
+import { followFolder } from "./repository/follow.ts";
 import { findStored } from "./repository/model-store.ts";
 import {
   chooseReference,
@@ -52,6 +56,7 @@ export function createLauncher(options: LauncherOptions): Launcher {
   const { config, models, log } = options;
   const launched = new Map<Model, LaunchedModel & Held>();
   const ending = new AbortController();
+  logEnvironment(config, log);
 
   function find(name?: string, version?: string): LaunchedModel & Held {
     const model = models.find(name, version);
@@ -166,38 +171,78 @@ function bringUp(
       drawDownload,
     });
     signal.throwIfAborted();
-    settledConfig =
-      repository.modelConfig === undefined
-        ? config
-        : withFileSettings(config, repository.modelConfig);
+    const { modelConfig, envelope } = repository;
+    settledConfig = modelConfig === undefined ? config : withFileSettings(config, modelConfig);
+    if (envelope !== undefined) {
+      const settings = { serviceEnvelope: envelope };
+      settledConfig = withFileSettings(settledConfig, { file: "MANIFEST.json", settings });
+    }
     return { repository, settled: settledConfig };
   }
 
-  /** One that cannot be started leaves no engine behind. */
-  async function load({ repository, settled }: Material, bounds: Bounds = {}): Promise<void> {
+  function createFor(
+    { repository, settled }: Material,
+    bounds: Bounds,
+    firstWorkerId?: number,
+  ): Engine {
     const plan = planWorkers({ ...settled, ...bounds }, repository, log);
-    entry.progress("Loading the model");
-    const started = createModelEngine(
-      { ...repository.load, intraOpThreads: plan.threads },
+    const counted = metrics.ofModel(entry.name, entry.version);
+    if (repository.weightsBytes !== undefined) counted.weights(repository.weightsBytes);
+    return createModelEngine(
+      {
+        ...repository.load,
+        intraOpThreads: plan.threads,
+        warmsUp: !settled.noWarmUp,
+        generation: {
+          maxSequences: settled.maxConcurrentSequences,
+          ...(settled.maxTotalTokens !== undefined && { maxTotalTokens: settled.maxTotalTokens }),
+          workers: plan.maxWorkers,
+        },
+      },
       settled,
       plan,
-      metrics.ofModel(entry.name, entry.version),
+      counted,
       log,
+      firstWorkerId,
     );
-    engine = started;
+  }
+
+  /** Settles once it answers. */
+  async function start(started: Engine): Promise<ModelDescription> {
     const loadingAtMs = performance.now();
+    const description = await Promise.race([started.start(), ended]);
+    logDescription(description, log);
+    const loadedIn = ((performance.now() - loadingAtMs) / 1000).toFixed(1);
+    log.info(
+      `Loaded in ${loadedIn} s, in a process of its own: ${describeParts(started.startParts)}`,
+    );
+    return description;
+  }
+
+  function register(
+    served: Engine,
+    description: ModelDescription,
+    { repository, settled }: Material,
+  ): void {
+    const { requestTimeoutMs, serviceEnvelope: envelope } = settled;
+    entry.started(
+      { engine: served, description },
+      {
+        revision: repository.revision,
+        requestTimeoutMs,
+        envelope,
+        card: settled.noPlayground ? undefined : readModelCard(repository.load.repository),
+      },
+    );
+  }
+
+  /** One that cannot be started leaves no engine behind. */
+  async function load(material: Material, bounds: Bounds = {}): Promise<void> {
+    entry.progress("Loading the model");
+    const started = createFor(material, bounds);
+    engine = started;
     try {
-      const description = await Promise.race([started.start(), ended]);
-      logDescription(description, log);
-      const loadedIn = ((performance.now() - loadingAtMs) / 1000).toFixed(1);
-      log.info(
-        `Loaded in ${loadedIn} s, in a process of its own: ${describeParts(started.startParts)}`,
-      );
-      const { requestTimeoutMs } = settled;
-      entry.started(
-        { engine: started, description },
-        { revision: repository.revision, requestTimeoutMs },
-      );
+      register(started, await start(started), material);
     } catch (error) {
       if (engine === started) engine = undefined;
       entry.failed(isRuntimeError(error) ? error.message : "The start failed");
@@ -220,11 +265,89 @@ function bringUp(
   });
   ready.catch(() => undefined); // likewise
 
+  /** What was loaded last, where that is not what it was launched with. */
+  let latest: Material | undefined;
+  const retiring = new Set<Engine>();
+
+  async function retire(old: Engine): Promise<void> {
+    retiring.add(old);
+    await finishWork(old);
+    retiring.delete(old);
+  }
+
+  /**
+   * Loads the repository as it is now in workers of its own. They take over once they answer; those before them finish
+   * what they hold. What cannot be loaded changes nothing.
+   */
+  async function reload(): Promise<void> {
+    const before = engine;
+    if (before === undefined) return; // whoever scales it up loads it anew
+    const settledBefore = settledConfig;
+    let next: Engine | undefined;
+    try {
+      const material = await Promise.race([prepare(), ended]);
+      const { minWorkers, maxWorkers } = before.limits;
+      const lastId = before.workerList.at(-1)?.id;
+      next = createFor(material, { minWorkers, maxWorkers }, lastId && lastId + 1);
+      const description = await start(next);
+      if (engine !== before) throw cannotStart(entry); // it was scaled to none, or removed
+      engine = next;
+      latest = material;
+      register(next, description, material);
+    } catch (error) {
+      settledConfig = settledBefore;
+      await next?.close();
+      throw error;
+    }
+    before.handOver(next);
+    void retire(before);
+  }
+
+  /** With `--dev`. Settles when the model is removed or the server ends. */
+  async function followEdits(): Promise<void> {
+    const { repository } = await prepared;
+    await followFolder(repository.load.repository, {
+      signal,
+      log,
+      async onChange(files) {
+        await ready;
+        log.info(`Changed: ${files.join(", ")}; loading it beside what answers`);
+        try {
+          await reload();
+          log.info("Reloaded: requests go to the new workers");
+        } catch (error) {
+          if (signal.aborted) return;
+          log.error(`${messageOf(error)}; what was loaded before goes on answering`);
+        }
+      },
+    });
+  }
+  if (config.dev && !isEditable(config))
+    log.warn(`Ignoring --dev for ${entry.name}: only a folder is watched, nobody edits a cache`);
+  const following = config.dev && isEditable(config) ? followEdits() : Promise.resolve();
+  following.catch(() => undefined); // a model that cannot be had at all is `ready`'s to tell
+
   async function unload(): Promise<void> {
     const running = engine;
     engine = undefined;
     entry.unloaded("It was scaled to no workers");
     if (running !== undefined) await finishWork(running);
+  }
+
+  /** One that was given up goes, and its pool with it. */
+  async function dropFailed(): Promise<void> {
+    if (engine?.state !== "failed") return;
+    const failed = engine;
+    engine = undefined;
+    await failed.close();
+  }
+
+  /** Others scale too, and the model may be removed: then this is no longer what is waited for. */
+  async function untilEnough(): Promise<void> {
+    while (!signal.aborted && engine !== undefined && isShort(engine)) {
+      if (engine.workers.starting === 0) throw cannotStart(entry);
+      await delay(LOOK_EVERY_MS);
+    }
   }
 
   return {
@@ -243,36 +366,42 @@ function bringUp(
       return toSettings(settledConfig, engine);
     },
     async scale(minWorkers, maxWorkers) {
-      const material = await prepared;
+      const material = latest ?? (await prepared);
       if (maxWorkers === 0) return unload();
-      if (engine?.state === "failed") {
-        // It was given up, and its pool with it.
-        const failed = engine;
-        engine = undefined;
-        await failed.close();
-      }
+      await dropFailed();
       if (engine === undefined) {
         if (minWorkers === 0) return; // as many as there are is within the bounds
         await load(material, { minWorkers, maxWorkers });
       } else engine.scale(Math.max(1, minWorkers), maxWorkers);
-      // Others scale too, and the model may be removed: then this is no longer what is waited for.
-      while (!signal.aborted && engine !== undefined && isShort(engine)) {
-        if (engine.workers.starting === 0) throw cannotStart(entry);
-        await delay(LOOK_EVERY_MS);
-      }
+      await untilEnough();
+    },
+    async load() {
+      const material = latest ?? (await prepared);
+      if (entry.state !== "unloaded") await ready.catch(() => undefined); // it may be on its way
+      await dropFailed();
+      if (engine === undefined) await load(material);
+      await untilEnough();
+      if (engine === undefined) throw cannotStart(entry);
     },
     async end() {
       const isLoading = entry.state === "starting";
       ending.abort();
+      await following.catch(() => undefined); // `ready` tells why
       if (engine === undefined) return;
       if (isLoading) await engine.close();
       else await finishWork(engine);
     },
     async close() {
       ending.abort();
-      await engine?.close();
+      await following.catch(() => undefined);
+      await Promise.all([engine, ...retiring].map(async (each) => each?.close()));
     },
   };
+}
+
+/** What comes from the Hub or out of an archive lies in a cache, which nobody edits. */
+function isEditable(config: Config): boolean {
+  return chooseReference(config).kind === "folder";
 }
 
 function saysWorkers({ origins }: Config): boolean {
@@ -339,8 +468,10 @@ function createModelEngine(
   plan: WorkerPlan,
   metrics: ModelMetrics,
   log: Log,
+  firstWorkerId: number | undefined,
 ): Engine {
   return createEngine({
+    firstWorkerId,
     workers: plan.minWorkers,
     maxWorkers: plan.maxWorkers,
     workerMaxRssBytes: config.workerMaxRssBytes,
@@ -352,7 +483,8 @@ function createModelEngine(
       startWorkerProcess({
         load,
         startupTimeoutMs: config.startupTimeoutMs,
-        env: withoutSecrets(config.env),
+        env: environmentOf(config).env,
+        isSandboxed: config.sandbox,
         onMessage,
         log,
       }),
@@ -361,12 +493,32 @@ function createModelEngine(
   });
 }
 
-/** A handler is other people's code: it does not get the server's own secrets. */
-function withoutSecrets(env: Config["env"]): Record<string, string | undefined> {
-  const secret = new Set(
-    describeOptions().flatMap(({ row, variables }) => (row.isSecret ? variables : [])),
-  );
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !secret.has(name)));
+/** What workers see of the environment; what the server's own secrets are, the rows of the options say. */
+function environmentOf(config: Config): WorkerEnvironment {
+  const rows = describeOptions().filter(({ row, name }) => row.isSecret || name === "apiKeyFile");
+  return workerEnvironment({
+    env: config.env,
+    own: [
+      ...rows.flatMap(({ variables }) => variables),
+      "HF_TOKEN_PATH",
+      ...SECRET_TRACE_VARIABLES,
+    ],
+    secrets: [...(config.token === undefined ? [] : [config.token]), ...(config.apiKeys ?? [])],
+    passed: config.handlerEnv,
+  });
+}
+
+/** Whoever misses a variable in a handler finds here where it is. */
+function logEnvironment(config: Config, log: Log): void {
+  const { withheld } = environmentOf(config);
+  const names = withheld.slice(0, 20).join(", ") + (withheld.length > 20 ? ", …" : "");
+  if (withheld.length > 0)
+    log.info(
+      `Handlers do not get variables that look like secrets: ${names}; --handler-env gives them one`,
+    );
+  const missing = config.handlerEnv.filter((name) => config.env[name] === undefined);
+  if (missing.length > 0)
+    log.warn(`--handler-env names variables that are not set: ${missing.join(", ")}`);
 }
 
 function logDescription({ notes }: ModelDescription, log: Log): void {

@@ -5,6 +5,7 @@
  */
 
 import { parseAllowedUrl } from "./allowed-urls.ts";
+import { LOG_LEVELS, type LogLevel } from "./observe/log.ts";
 import { parseUrlHost } from "./url-hosts.ts";
 
 export const SECOND_MS = 1000;
@@ -35,6 +36,17 @@ export function toAllowedUrls(text: string): readonly string[] {
   return patterns;
 }
 
+export function toVariableNames(text: string): readonly string[] {
+  const names = toList(text);
+  for (const name of names) {
+    if (!/^[A-Za-z_]\w{0,199}$/.test(name))
+      throw new RangeError("names of environment variables, without their values");
+    if (/^HUBSERVE_API_KEYS?$/i.test(name))
+      throw new RangeError("names of variables other than those of this server's own keys");
+  }
+  return names;
+}
+
 /** Port 0 takes a free one. */
 export function toPortOrOff(text: string): number | "off" {
   if (text.trim().toLowerCase() === "off") return "off";
@@ -51,6 +63,42 @@ export function toSwitch(text: string): boolean {
   if (["0", "false", "no", "off", ""].includes(word)) return false;
   throw new RangeError("true or false");
 }
+
+/** KServe's `MODEL_INIT_MODE`, or a switch: whether the model's files may come after the start. */
+export function toInitMode(text: string): boolean {
+  const word = text.trim().toLowerCase();
+  if (word === "async") return true;
+  if (word === "sync") return false;
+  try {
+    return toSwitch(text);
+  } catch {
+    throw new RangeError("true, false, async or sync");
+  }
+}
+
+/** A name is a part of paths: `/v2/models/<name>/infer`. */
+export function toModelName(text: string): string {
+  const name = text.trim();
+  if (!/^[A-Za-z\d][\w.-]{0,199}$/.test(name))
+    throw new RangeError("letters, digits, dots, dashes and underscores, at most 200 of them");
+  return name;
+}
+
+/** In the words of other programs too: `LOG_LEVEL` is everybody's variable. */
+export function toLogLevel(text: string): LogLevel {
+  const word = text.trim().toLowerCase();
+  const found = LOG_LEVELS.find((level) => level === word) ?? OTHER_LEVELS.get(word);
+  if (found === undefined) throw new RangeError(`one of ${LOG_LEVELS.join(", ")}`);
+  return found;
+}
+
+const OTHER_LEVELS: ReadonlyMap<string, LogLevel> = new Map([
+  ["trace", "debug"],
+  ["notice", "info"],
+  ["warning", "warn"],
+  ["critical", "error"],
+  ["fatal", "error"],
+]);
 
 export function toChoice<const Choice extends string>(
   choices: readonly Choice[],

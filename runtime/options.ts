@@ -5,6 +5,7 @@
  * Each option can also be set as `HUBSERVE_<FLAG>` (`--max-body-size` → `HUBSERVE_MAX_BODY_SIZE`); the other names
  * in `variables` are those that users of the Hub, of Inference Endpoints and of containers already know.
  */
+import { splitKeys } from "./api-key-text.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./observe/log.ts";
 import {
   MIB,
@@ -13,6 +14,7 @@ import {
   toList,
   toSwitch,
   toChoice,
+  toLogLevel,
   toCount,
   toDurationMs,
   toBytes,
@@ -20,8 +22,18 @@ import {
   toUrlHosts,
   toAllowedUrls,
   toPortOrOff,
+  toVariableNames,
+  toInitMode,
+  toModelName,
 } from "./option-values.ts";
-import { DTYPES } from "./weights.ts";
+import { TERMINATION_LOG } from "./termination-log.ts";
+import { ENVELOPES } from "./torchserve-modes.ts";
+import { DEVICES, DTYPES } from "./weights.ts";
+
+/** Which requests have a line in the log. */
+const ACCESS_LOGS = ["off", "errors", "all"] as const;
+
+const METRICS_MODES = ["prometheus", "log", "legacy"] as const;
 
 /** One option. */
 export interface OptionRow {
@@ -39,7 +51,15 @@ export interface OptionRow {
   readonly default: string | number | boolean | readonly string[] | undefined;
   /** The default in words, where the value would not tell. */
   readonly defaultText?: string;
-  readonly group: "What to serve" | "Where" | "Managing" | "How" | "Limits" | "The Hub" | "Output";
+  readonly group:
+    | "What to serve"
+    | "Where"
+    | "Locks"
+    | "Managing"
+    | "How"
+    | "Limits"
+    | "The Hub"
+    | "Output";
   readonly meaning: string;
   /** Throws a `RangeError` whose message says what was wanted. */
   readonly parse: (text: string) => unknown;
@@ -65,6 +85,15 @@ export const OPTIONS = {
     group: "What to serve",
     meaning: `The weights to use: ${DTYPES.join(", ")}`,
     parse: toChoice(DTYPES),
+  },
+  device: {
+    flag: "device",
+    value: "<device>",
+    variables: [],
+    default: "cpu" satisfies (typeof DEVICES)[number],
+    group: "What to serve",
+    meaning: `Where the default handler computes: ${DEVICES.join(", ")}; besides cpu the weights are fp32 unless --dtype says otherwise`,
+    parse: toChoice(DEVICES),
   },
   revision: {
     flag: "revision",
@@ -95,6 +124,26 @@ export const OPTIONS = {
       "The local folder, when no reference is given; it wins over a Hub repository unless it is empty",
     parse: toText,
   },
+  modelName: {
+    flag: "model-name",
+    value: "<name>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "the repository's, the folder's or the archive's own",
+    group: "What to serve",
+    meaning: "What the one model that is served is called in paths, answers and metrics",
+    parse: toModelName,
+  },
+  waitForFiles: {
+    flag: "wait-for-files",
+    variables: ["MODEL_INIT_MODE"],
+    default: false,
+    group: "What to serve",
+    meaning:
+      "Wait until the local folder is there and its files have stopped growing, up to `--startup-timeout`, as KServe's " +
+      "modelcars need; its `MODEL_INIT_MODE=async` says the same",
+    parse: toInitMode,
+  },
   host: {
     flag: "host",
     value: "<address>",
@@ -112,6 +161,27 @@ export const OPTIONS = {
     group: "Where",
     meaning: "The port to listen on; 0 takes a free one",
     parse: toCount(0, 65_535),
+  },
+  grpcPort: {
+    flag: "grpc-port",
+    value: "<port>",
+    variables: [], // GRPC_PORT is what Kubernetes sets for a service called grpc: an address
+    default: undefined as number | "off" | undefined,
+    defaultText: "off",
+    group: "Where",
+    meaning:
+      "One more port for the Open Inference Protocol over gRPC, with health and reflection; 0 takes a free one",
+    parse: toPortOrOff,
+  },
+  grpcHost: {
+    flag: "grpc-host",
+    value: "<address>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "as `--host`",
+    group: "Where",
+    meaning: "The address that the gRPC port listens on",
+    parse: toText,
   },
   corsAllowedOrigin: {
     flag: "cors-allowed-origin",
@@ -142,6 +212,61 @@ export const OPTIONS = {
     group: "Where",
     meaning: "The headers that they may send: `Content-Type`",
     parse: toText,
+  },
+  noPlayground: {
+    flag: "no-playground",
+    variables: [],
+    default: false,
+    group: "Where",
+    meaning:
+      "Answer `GET /` with JSON to browsers too, in place of the page on which the model can be tried",
+    parse: toSwitch,
+  },
+  apiKeys: {
+    flag: "api-key",
+    value: "<keys>",
+    variables: ["HUBSERVE_API_KEYS"],
+    isSecret: true,
+    default: undefined as readonly string[] | undefined,
+    defaultText: "none: everybody may ask",
+    group: "Locks",
+    meaning:
+      "Keys of which every request on every port must have one, but for probes of its health; several with commas " +
+      "between them",
+    parse: splitKeys,
+  },
+  apiKeyFile: {
+    flag: "api-key-file",
+    value: "<file>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "none",
+    group: "Locks",
+    meaning:
+      "A file with such keys, one on each line, which is read again when it has changed; `#` begins a comment",
+    parse: toText,
+  },
+  sandbox: {
+    flag: "sandbox",
+    variables: [],
+    default: false,
+    group: "Locks",
+    meaning:
+      "Run handlers under Node's permission model: no files but the repository's and the packages', no programs, no " +
+      "threads; a seat belt, no jail",
+    parse: toSwitch,
+  },
+  handlerEnv: {
+    flag: "handler-env",
+    value: "<names>",
+    isList: true,
+    variables: [],
+    default: [],
+    defaultText: "none",
+    group: "Locks",
+    meaning:
+      "Environment variables that handlers get though they look like secrets: `WEATHER_API_KEY`; may be repeated",
+    parse: toVariableNames,
   },
   modelStore: {
     flag: "model-store",
@@ -255,7 +380,7 @@ export const OPTIONS = {
     variables: [],
     default: false,
     group: "Managing",
-    meaning: "Ask for a key on the main port too; health needs none",
+    meaning: "Ask for a key on the main port and the gRPC port too; health needs none",
     parse: toSwitch,
   },
   tokenExpirationMs: {
@@ -312,6 +437,45 @@ export const OPTIONS = {
     meaning:
       "torchserve: keep its statuses, headers and sentences even where they mislead, for clients that rely on them",
     parse: toChoice(["torchserve"]),
+  },
+  serviceEnvelope: {
+    flag: "service-envelope",
+    value: "<envelope>",
+    variables: [],
+    default: undefined as (typeof ENVELOPES)[number] | undefined,
+    defaultText: "none",
+    group: "How",
+    meaning: `What wraps bodies and answers on TorchServe's routes, as its service_envelope: ${ENVELOPES.join(", ")}`,
+    parse: toChoice(ENVELOPES),
+  },
+  metricsMode: {
+    flag: "metrics-mode",
+    value: "<mode>",
+    variables: [],
+    default: "prometheus" satisfies (typeof METRICS_MODES)[number],
+    group: "Output",
+    meaning:
+      "log or legacy: TorchServe's metrics as lines of the log besides, as its metrics_mode; `/metrics` is there in each",
+    parse: toChoice(METRICS_MODES),
+  },
+  metricsConfig: {
+    flag: "metrics-config",
+    value: "<file>",
+    variables: [],
+    default: undefined as string | undefined,
+    defaultText: "none",
+    group: "Output",
+    meaning: "A `metrics.yaml` of TorchServe's, which declares what handlers measure",
+    parse: toText,
+  },
+  modelMetricsAutoDetect: {
+    flag: "model-metrics-auto-detect",
+    variables: [],
+    default: false,
+    group: "Output",
+    meaning:
+      "With --compat torchserve: show also what handlers measure without a declaration; always so otherwise",
+    parse: toSwitch,
   },
   workers: {
     flag: "workers",
@@ -373,6 +537,44 @@ export const OPTIONS = {
     meaning: "How long a request may wait for others to be computed with, while a worker is idle",
     parse: toDurationMs,
   },
+  dev: {
+    flag: "dev",
+    variables: [],
+    default: false,
+    group: "How",
+    meaning:
+      "Load a local folder anew whenever its files are saved, with no request lost: for authors while they write",
+    parse: toSwitch,
+  },
+  noWarmUp: {
+    flag: "no-warm-up",
+    variables: [],
+    default: false,
+    group: "How",
+    meaning:
+      "Say ready as soon as the model is loaded, before it has answered its own example; the first requests are slower then",
+    parse: toSwitch,
+  },
+  maxConcurrentSequences: {
+    flag: "max-concurrent-sequences",
+    value: "<count>",
+    variables: [],
+    default: 32,
+    group: "How",
+    meaning: "The most texts that one worker of a model that generates writes at the same time",
+    parse: toCount(1, 1024),
+  },
+  maxTotalTokens: {
+    flag: "max-total-tokens",
+    value: "<count>",
+    variables: ["MAX_BATCH_TOTAL_TOKENS"],
+    default: undefined as number | undefined,
+    defaultText: "what the memory holds",
+    group: "Limits",
+    meaning:
+      "The most tokens, prompts and answers together, of the texts that one worker writes at the same time; others wait",
+    parse: toCount(16, 100_000_000),
+  },
   jobQueueSize: {
     flag: "job-queue-size",
     value: "<count>",
@@ -420,6 +622,57 @@ export const OPTIONS = {
     defaultText: "64MiB",
     group: "Limits",
     meaning: "The largest request body; a larger one gets a 413",
+    parse: toBytes,
+  },
+  maxHeaderBytes: {
+    flag: "max-header-size",
+    value: "<size>",
+    variables: [],
+    default: 16 * 1024,
+    defaultText: "16KiB",
+    group: "Limits",
+    meaning: "The largest head of a request, its URL and headers together; a larger one gets a 431",
+    parse: toBytes,
+  },
+  headerTimeoutMs: {
+    flag: "header-timeout",
+    value: "<duration>",
+    variables: [],
+    default: 20 * SECOND_MS,
+    defaultText: "20s",
+    group: "Limits",
+    meaning: "The longest a client may take to send a request's head; then it gets a 408",
+    parse: toDurationMs,
+  },
+  receiveTimeoutMs: {
+    flag: "receive-timeout",
+    value: "<duration>",
+    variables: [],
+    default: 300 * SECOND_MS,
+    defaultText: "300s",
+    group: "Limits",
+    meaning: "The longest a client may take to send a whole request; then it gets a 408",
+    parse: toDurationMs,
+  },
+  maxConnections: {
+    flag: "max-connections",
+    value: "<count>",
+    variables: [],
+    default: 10_000,
+    group: "Limits",
+    meaning:
+      "The most connections that one port has at the same time; further ones are closed at once",
+    parse: toCount(1, 1_000_000),
+  },
+  maxGrpcMessageBytes: {
+    flag: "max-grpc-message-size",
+    value: "<size>",
+    variables: [],
+    default: undefined as number | undefined,
+    defaultText: "as `--max-body-size`",
+    group: "Limits",
+    meaning:
+      "The largest message that a gRPC client may send; a larger one gets RESOURCE_EXHAUSTED",
     parse: toBytes,
   },
   allowUrlInputs: {
@@ -527,20 +780,43 @@ export const OPTIONS = {
   logLevel: {
     flag: "log-level",
     value: "<level>",
-    variables: [],
+    variables: ["LOG_LEVEL"],
     default: "info",
     group: "Output",
     meaning: `The least severe lines to print: ${LOG_LEVELS.join(", ")}`,
-    parse: toChoice(LOG_LEVELS),
+    parse: toLogLevel,
+  },
+  terminationLog: {
+    flag: "termination-log",
+    value: "<file>",
+    variables: [],
+    default: TERMINATION_LOG,
+    group: "Output",
+    meaning:
+      "Where the reason is written when nothing can be served, if there is such a file: Kubernetes shows it in the pod's " +
+      "status",
+    parse: toText,
   },
   logFormat: {
     flag: "log-format",
     value: "<format>",
-    variables: [],
-    default: "text",
+    variables: ["LOG_FORMAT"],
+    default: "auto",
     group: "Output",
-    meaning: "Lines for people (text) or for machines (json)",
+    meaning:
+      "Lines for people (text), for machines (json), or by whether a terminal reads them (auto)",
     parse: toChoice(LOG_FORMATS),
+  },
+  accessLog: {
+    flag: "access-log",
+    value: "<which>",
+    variables: [],
+    default: "errors",
+    group: "Output",
+    meaning:
+      "Requests that have a line in the log, without their bodies: all, errors (those at which the server failed) or off; " +
+      "with `--log-level debug` errors shows the others too",
+    parse: toChoice(ACCESS_LOGS),
   },
 } as const satisfies Record<string, OptionRow>;
 

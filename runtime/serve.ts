@@ -10,21 +10,29 @@ import { getRequestListener } from "@hono/node-server";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { Launcher } from "./engine/launcher.ts";
-import { createModels, type Models } from "./engine/models.ts";
+import { createModels, type Model, type Models } from "./engine/models.ts";
+import { messageOf } from "./errors.ts";
 import { openGate, type Fetch, type Gate, type Place } from "./gate.ts";
+import type { GrpcGate } from "./grpc/server.ts";
+import { createApiKeys, type ApiKeys } from "./http/api-keys.ts";
 import { createApp } from "./http/app.ts";
 import { createManagementApp, isManagementPath } from "./http/management-app.ts";
 import { createMetricsApp } from "./http/metrics-app.ts";
+import type { RepositoryRights } from "./http/protocols/open-inference.ts";
 import type { ResponseClass } from "./http/respond.ts";
 import { createTokenAuthority, type TokenAuthority } from "./http/token-auth.ts";
-import type { ModelDescription } from "./inference.ts";
 import { createLauncher } from "./launch.ts";
 import type { Log } from "./observe/log.ts";
+import type { DeclaredMetric } from "./observe/handler-metrics.ts";
 import { createMetrics, type Metrics } from "./observe/metrics.ts";
+import { readMetricsConfig } from "./observe/metrics-config.ts";
+import { openTracing, type Tracing } from "./observe/trace.ts";
 import { createProgressLine } from "./observe/progress.ts";
+import type { TorchServeMetricsOptions } from "./observe/torchserve-metrics.ts";
 import { createSnapshots, hasSnapshots, withChanges } from "./snapshots.ts";
 import { startModels } from "./startup-models.ts";
 import { VERSION } from "./version.ts";
+import { temporaryFolder, temporaryPath } from "./writable-folder.ts";
 
 export interface ServeOptions {
   readonly config: Config;
@@ -41,6 +49,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly managementUrl: string | undefined;
   /** Where metrics are besides `url`; `undefined` for nowhere. */
   readonly metricsUrl: string | undefined;
+  /** What clients of gRPC call their target: `localhost:9000`; `undefined` where there is none. */
+  readonly grpcTarget: string | undefined;
   /** Settles when the model answers requests. Rejects when it cannot be served; the server is closed then. */
   readonly ready: Promise<void>;
   /** Says 503 on health, goes on accepting for the drain delay, finishes what runs, closes. */
@@ -60,36 +70,51 @@ interface House {
   readonly metrics: Metrics;
   readonly launcher: Launcher;
   readonly tokens: TokenAuthority | undefined;
+  readonly apiKeys: ApiKeys | undefined;
+  readonly tracing: Tracing | undefined;
   readonly ResponseClass: ResponseClass | undefined;
   readonly log: Log;
 }
 
 /** Opens the gates and starts to bring the model up. Rejects when a port cannot be had. */
 export async function serve({ config, log, signal }: ServeOptions): Promise<RunningServer> {
+  // Somebody else's folder in the temporary one is refused before what lies there is restored.
+  if (hasSnapshots(config)) assertOwnPlace(config.snapshots);
   const own = openOffice(config, log);
   const { metrics, snapshots } = own;
   // What clients change is written down; what the start brings up is not, until all of it is there.
-  const { launcher, models } = withChanges(own, () => void snapshots?.write("snapshot"));
+  const { launcher, models } = withChanges(own, async () => snapshots?.write("snapshot"));
   const ports = portsOf(config);
+  const apiKeys = createApiKeys({
+    keys: config.apiKeys ?? [],
+    file: config.apiKeyFile && resolvePath(config.cwd, config.apiKeyFile),
+    log,
+  });
   const tokens = await createKeys(config, ports);
-  const house = { config, models, metrics, launcher, tokens, ResponseClass: lightResponse(), log };
+  const ResponseClass = lightResponse();
+  const tracing = await openTracing(config.env, log);
+  const keys = { tokens, apiKeys };
+  const house = { config, models, metrics, launcher, ...keys, tracing, ResponseClass, log };
   const gates = await openGates(house, ports).catch(async (error: unknown) => {
-    await tokens?.[Symbol.asyncDispose]();
+    await Promise.all([tokens?.[Symbol.asyncDispose](), tracing?.close()]);
     throw error;
   });
-  const { main, management, further } = gates;
+  const { main, management, further, rpc } = gates;
   const { url, port } = main;
   log.info(`Listening on ${url}, not ready yet`);
   if (management !== undefined) log.info(describeManagement(config, management.url));
   if (further !== undefined) log.info(`Metrics on ${further.url}/metrics`);
+  if (rpc !== undefined) log.info(`gRPC on ${rpc.url}`);
+  if (apiKeys !== undefined) log.info("Every request needs an API key, but for probes of health");
   const startedAtMs = performance.now();
   const starting = startModels({ ...own, config, log });
 
   async function close(): Promise<void> {
-    const closed = gates.all.map(async (gate) => gate.close());
+    const closed = [...gates.all, rpc].map(async (gate) => gate?.close());
     await launcher.close();
     await Promise.all(closed);
     await tokens?.[Symbol.asyncDispose]();
+    await tracing?.close(); // last: what ran until now has its spans
   }
 
   signal?.addEventListener("abort", () => void close(), { once: true });
@@ -101,7 +126,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       log.info(
         first === undefined
           ? "There is no model yet: register one on the management port"
-          : `Try it:  ${exampleFor(first.entry.description, url)}`,
+          : `Try it:  ${exampleFor(first.entry, url, apiKeys !== undefined)}`,
       );
     },
     async (error: unknown) => {
@@ -116,6 +141,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
     port,
     managementUrl: management?.url,
     metricsUrl: further?.url,
+    grpcTarget: rpc?.url,
     ready,
     close,
     async drain() {
@@ -124,11 +150,12 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
       const count = (pick: (engine: Engine) => number): number =>
         models.list.reduce((sum, { engine }) => sum + (engine ? pick(engine) : 0), 0);
       const [running, waiting] = [count((e) => e.running), count((e) => e.waiting)];
+      for (const gate of [main, management, further]) gate?.sayGoodbye();
       log.info(`Shutting down: ${running} requests run, ${waiting} wait`);
       await delay(config.drainDelayMs);
       launcher.closeGate();
       const isInTime = await Promise.race([
-        main.shut().then(() => true),
+        Promise.all([main.shut(), rpc?.shut()]).then(() => true),
         delay(config.drainTimeoutMs, false, { ref: false }), // must not keep a program alive that is done
       ]);
       if (!isInTime)
@@ -145,7 +172,7 @@ export async function serve({ config, log, signal }: ServeOptions): Promise<Runn
 /** Who brings models up, where they are registered, and where it is written down; before anybody watches. */
 function openOffice(config: Config, log: Log) {
   const models = createModels();
-  const metrics = createMetrics();
+  const metrics = createMetrics(metricsOptions(config, log));
   const launcher = createLauncher({
     config,
     models,
@@ -157,6 +184,28 @@ function openOffice(config: Config, log: Log) {
     ? createSnapshots({ config, models, launcher, log })
     : undefined;
   return { models, metrics, launcher, snapshots };
+}
+
+/** In the original's manner only what is declared is shown, unless told otherwise. */
+function metricsOptions(config: Config, log: Log): TorchServeMetricsOptions {
+  const { metricsConfig, metricsMode, modelMetricsAutoDetect, compat, cwd } = config;
+  return {
+    declared: metricsConfig === undefined ? [] : declaredMetrics(),
+    detects: compat !== "torchserve" || modelMetricsAutoDetect,
+    ...(metricsMode !== "prometheus" && { writeLine: (line: string) => log.info(line) }),
+    warn: (text) => log.warn(text),
+  };
+
+  /** A `config.properties` of another machine may name a file of that machine: no reason to serve nothing. */
+  function declaredMetrics(): readonly DeclaredMetric[] {
+    try {
+      return readMetricsConfig(resolvePath(cwd, metricsConfig ?? ""));
+    } catch (error) {
+      if (config.origins.metricsConfig.startsWith("--")) throw error;
+      log.warn(`${messageOf(error)}; metrics of handlers are shown as they come`);
+      return [];
+    }
+  }
 }
 
 /** Which ports there are besides the main one. */
@@ -184,6 +233,7 @@ function portsOf(config: Config): Ports {
 async function createKeys(config: Config, ports: Ports): Promise<TokenAuthority | undefined> {
   const isManaged = ports.management !== undefined && !config.disableTokenAuth;
   if (!isManaged && !config.tokenAuth) return undefined;
+  assertOwnPlace(config.keyFile);
   return createTokenAuthority({
     file: resolvePath(config.cwd, config.keyFile),
     expirationMs: config.tokenExpirationMs,
@@ -191,11 +241,18 @@ async function createKeys(config: Config, ports: Ports): Promise<TokenAuthority 
   });
 }
 
+/** @throws RuntimeError where a file would lie in this user's temporary folder, and that is not this user's. */
+function assertOwnPlace(path: string): void {
+  if (path.startsWith(temporaryPath())) temporaryFolder();
+}
+
 interface Gates {
   readonly main: Gate;
   /** The main one where both are one. */
   readonly management: Gate | undefined;
   readonly further: Gate | undefined;
+  readonly rpc: GrpcGate | undefined;
+  /** Those of HTTP. */
   readonly all: readonly Gate[];
 }
 
@@ -204,7 +261,7 @@ async function openGates(house: House, ports: Ports): Promise<Gates> {
   const { config } = house;
   const all: Gate[] = [];
   const open = async (place: Place, fetch: Fetch): Promise<Gate> => {
-    const gate = await openGate(place, fetch);
+    const gate = await openGate(place, fetch, { ...config, warn: (text) => house.log.warn(text) });
     all.push(gate);
     return gate;
   };
@@ -246,6 +303,7 @@ async function openGates(house: House, ports: Ports): Promise<Gates> {
               },
               createMetricsFace(house),
             ),
+      rpc: await openRpc(house),
       all,
     };
   } catch (error) {
@@ -254,9 +312,34 @@ async function openGates(house: House, ports: Ports): Promise<Gates> {
   }
 }
 
-function createFace({ config, tokens, launcher: _launcher, ...house }: House): Fetch {
+/** Only where it is wanted is anything of gRPC loaded. */
+async function openRpc({
+  config,
+  tokens,
+  launcher,
+  ...house
+}: House): Promise<GrpcGate | undefined> {
+  const { grpcPort: port } = config;
+  if (port === undefined || port === "off") return undefined;
+  const { openGrpcGate } = await import("./grpc/server.ts");
+  const host = config.grpcHost ?? config.host;
+  return openGrpcGate({
+    ...house,
+    host,
+    port,
+    tokens: config.tokenAuth ? tokens : undefined,
+    repository: repositoryRights({ ...config, host }, launcher, tokens),
+    maxMessageBytes: config.maxGrpcMessageBytes ?? config.maxBodyBytes,
+    requestTimeoutMs: config.requestTimeoutMs,
+    accessLog: config.accessLog,
+    version: VERSION,
+  });
+}
+
+function createFace({ config, tokens, launcher, ...house }: House): Fetch {
   const app = createApp({
     ...house,
+    repository: repositoryRights(config, launcher, tokens),
     dialect: config.dialect,
     compat: config.compat,
     maxBodyBytes: config.maxBodyBytes,
@@ -264,8 +347,25 @@ function createFace({ config, tokens, launcher: _launcher, ...house }: House): F
     version: VERSION,
     tokens: config.tokenAuth ? tokens : undefined,
     cors: config,
+    hasPlayground: !config.noPlayground,
+    accessLog: config.accessLog,
   });
   return (request, env) => app.fetch(request, env);
+}
+
+/**
+ * Who may load and unload models over the main port: whoever holds the management key. Without keys nobody, unless that
+ * port is as hard to reach as the management port, which then asks for none either.
+ */
+function repositoryRights(
+  { enableModelApi, disableTokenAuth, host, managementHost }: Config,
+  launcher: Launcher,
+  tokens: TokenAuthority | undefined,
+): RepositoryRights | undefined {
+  if (!enableModelApi) return undefined;
+  const isAsClosed = host === managementHost || ["127.0.0.1", "::1", "localhost"].includes(host);
+  if (disableTokenAuth && isAsClosed) return { launcher };
+  return tokens && { launcher, tokens };
 }
 
 function createManagementFace({ config, tokens, ...house }: House): Fetch {
@@ -273,14 +373,15 @@ function createManagementFace({ config, tokens, ...house }: House): Fetch {
     ...house,
     tokens: config.disableTokenAuth ? undefined : tokens,
     isModelApiEnabled: config.enableModelApi,
+    accessLog: config.accessLog,
     manner: config.compat === "torchserve" ? "original" : "mended",
     version: VERSION,
   });
   return (request, env) => app.fetch(request, env);
 }
 
-function createMetricsFace({ models, metrics, ResponseClass, log }: House): Fetch {
-  const app = createMetricsApp({ models, metrics, ResponseClass, log });
+function createMetricsFace({ models, metrics, apiKeys, ResponseClass, log }: House): Fetch {
+  const app = createMetricsApp({ models, metrics, apiKeys, ResponseClass, log });
   return (request, env) => app.fetch(request, env);
 }
 
@@ -310,9 +411,12 @@ export function lightResponse(): ResponseClass | undefined {
 }
 
 /** A command that works when pasted, with inputs that fit the task. */
-function exampleFor(description: ModelDescription | undefined, url: string): string {
+function exampleFor({ name, description }: Model, url: string, needsKey: boolean): string {
+  const key = needsKey ? ` -H "Authorization: Bearer $HUBSERVE_API_KEY"` : "";
+  const isBareGraph = description?.signature !== undefined && description.task === undefined;
+  if (isBareGraph) return `curl ${url}/v2/models/${encodeURIComponent(name)}${key}`; // which says what tensors it takes
   const body = JSON.stringify(
     description?.example ?? { inputs: "I am quite excited how this will turn out" },
   ).replaceAll("'", "'\\''"); // as a shell reads it
-  return `curl ${url} -H 'Content-Type: application/json' -d '${body}'`;
+  return `curl ${url}${key} -H 'Content-Type: application/json' -d '${body}'`;
 }

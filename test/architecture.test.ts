@@ -23,18 +23,41 @@ const GROUND = [
   "guarded-request",
   "allowed-urls",
   "nearest-word",
+  "api-key-text",
+  "termination-log",
+  "writable-folder",
   "torchserve-modes",
   "version",
 ];
 
 /** Room → the rooms it may open onto, besides itself and the ground floor. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  cli: ["config", "options", "harness", "serve", "describe", "archive", "start", "show-config"],
+  cli: [
+    "config",
+    "options",
+    "harness",
+    "serve",
+    "describe",
+    "archive",
+    "start",
+    "show-config",
+    "commands",
+  ],
+  commands: [
+    "config",
+    "options",
+    "option-values",
+    "repository",
+    "handler",
+    "http",
+    "engine",
+    "gate",
+  ],
   start: ["config"],
   "show-config": ["config"],
   archive: ["config", "repository"],
   index: ["config", "explain", "handler", "serve"],
-  serve: ["config", "gate", "launch", "http", "engine", "snapshots", "startup-models"],
+  serve: ["config", "gate", "launch", "http", "grpc", "engine", "snapshots", "startup-models"],
   gate: [],
   snapshots: ["config", "engine", "properties", "torchserve-config"],
   "startup-models": ["config", "engine", "repository", "torchserve-config"],
@@ -43,12 +66,16 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   harness: ["config", "repository", "handler"],
   worker: ["handler", "messages"],
   http: ["engine"],
+  grpc: ["engine", "http"],
   engine: ["messages"],
   handler: ["explain"],
   explain: [],
   repository: [],
   messages: [],
-  config: ["options", "torchserve-config"],
+  config: ["options", "kserve-arguments", "moved-files", "torchserve-config", "torchserve-volume"],
+  "kserve-arguments": [],
+  "moved-files": [],
+  "torchserve-volume": ["options", "torchserve-config"],
   "torchserve-config": ["options", "properties"],
   properties: [],
   options: ["option-values"],
@@ -61,12 +88,19 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
   [/^@hono\/node-server/, ["serve.ts", "gate.ts"], "one place listens"],
   [/^@huggingface\/hub/, ["repository/"], "one place downloads and uploads"],
   [/^@huggingface\/transformers/, ["handler/"], "the parent never loads a model"],
+  [/^@huggingface\/jinja/, ["handler/model/chat-template-jinja.ts"], "one place runs templates"],
   [
     /^(sharp|mpg123-decoder|opus-decoder|@wasm-audio-decoders)(\/|$)/,
     ["handler/media/"],
     "one place decodes images and sounds",
   ],
-  [/^protobufjs(\/|$)/, ["explain/"], "one place reads model files"],
+  [
+    /^protobufjs(\/|$)/,
+    ["explain/", "grpc/"],
+    "one place reads model files, and one what gRPC says",
+  ],
+  [/^@opentelemetry\//, ["observe/trace-"], "nothing of it is loaded unless traces are collected"],
+  [/^@grpc\/|^grpc-health-check$/, ["grpc/"], "the protocol can be served without gRPC"],
   [/^(yauzl|yazl|tar)(\/|$)/, ["repository/"], "one place opens archives"],
   [/^onnxruntime-(node|common)/, ["handler/", "explain/"], "a native crash can only kill a child"],
   [
@@ -76,22 +110,31 @@ const VENDORS: readonly (readonly [packages: RegExp, homes: readonly string[], w
   ],
   [
     /^node:child_process/,
-    ["engine/process.ts", "repository/requirements", "start.ts"],
-    "three places start programs",
+    [
+      "engine/process.ts",
+      "engine/sandbox-bundle.ts",
+      "repository/requirements",
+      "start.ts",
+      "commands/bench-server.ts",
+    ],
+    "few places start programs",
   ],
   [
     /^node:https?$|^node:net$/,
-    ["gate.ts", "guarded-request.ts", "handler/media/remote.ts"],
-    "one place listens, and one dials where a client says",
+    ["gate.ts", "guarded-request.ts", "handler/media/remote.ts", "commands/bench-load.ts"],
+    "one place listens, one dials where a client says, and one measures",
   ],
 ];
 
+/** Where programs for visitors to copy are written: what stands in them is text. */
+const SNIPPETS = ["http/playground/client/snippets.ts", "http/playground/generated-page.ts"];
+
 /** Expressions that may stand in a few files only. */
 const DOORS: readonly (readonly [expression: RegExp, homes: readonly string[], why: string])[] = [
-  [/\bprocess\.(env|argv)\b/, ["config.ts", "cli.ts"], "one door for configuration"],
+  [/\bprocess\.(env|argv)\b/, ["config.ts", "cli.ts", ...SNIPPETS], "one door for configuration"],
   [
     /\bprocess\.std(out|err)\b|\bconsole\./,
-    ["observe/log.ts", "observe/progress.ts"],
+    ["observe/log.ts", "observe/progress.ts", "observe/terminal.ts", ...SNIPPETS],
     "one door for output",
   ],
 ];

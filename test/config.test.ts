@@ -171,9 +171,9 @@ const REFUSED: readonly [args: string[], env: Record<string, string>, sentence: 
   [
     ["--zzzzzz"],
     {},
-    'Cannot read the options: "--zzzzzz" is not one; `hubserve --help` lists the options',
+    'Cannot read the options: "--zzzzzz" is not one; `hubserve help options` lists them',
   ],
-  [["-x"], {}, 'Cannot read the options: "-x" is not one; `hubserve --help` lists the options'],
+  [["-x"], {}, 'Cannot read the options: "-x" is not one; `hubserve help options` lists them'],
   [["--port"], {}, 'Cannot read "--port": it takes a value, --port <port>'],
   [
     ["--port", "99999"],

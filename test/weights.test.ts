@@ -121,6 +121,46 @@ const CHOICES: readonly {
     },
   },
   {
+    name: "takes the merged decoder alone where there is one",
+    files: [
+      "onnx/decoder_model.onnx",
+      "onnx/decoder_model_merged.onnx",
+      "onnx/decoder_model_merged_quantized.onnx",
+      "onnx/decoder_with_past_model.onnx",
+      "onnx/encoder_model.onnx",
+    ],
+    choice: {
+      dtype: "fp32",
+      files: ["onnx/decoder_model_merged.onnx", "onnx/encoder_model.onnx"],
+      available: ["q8", "fp32"],
+    },
+  },
+  {
+    name: "takes one graph for all passes before two",
+    files: [
+      "onnx/decoder_model.onnx",
+      "onnx/decoder_with_past_model.onnx",
+      "onnx/model.onnx",
+      "onnx/model_quantized.onnx",
+    ],
+    choice: { dtype: "q8", files: ["onnx/model_quantized.onnx"], available: ["q8", "fp32"] },
+  },
+  {
+    name: "takes a decoder in two files, of a dtype that both have",
+    files: [
+      "decoder_model.onnx",
+      "decoder_model.onnx_data",
+      "decoder_model_quantized.onnx",
+      "decoder_with_past_model.onnx",
+    ],
+    choice: {
+      dtype: "fp32",
+      files: ["decoder_model.onnx", "decoder_model.onnx_data", "decoder_with_past_model.onnx"],
+      available: ["q8", "fp32"],
+      subfolder: "",
+    },
+  },
+  {
     name: "promises only dtypes that the component called model has",
     files: ["onnx/model.onnx", "onnx/model_head_q4.onnx"],
     choice: {

@@ -7,6 +7,7 @@
  * `explain/mixed-batch.ts`.
  */
 import { isRuntimeError, RuntimeError, toRuntimeError } from "../errors.ts";
+import type { StageTimes } from "../inference.ts";
 import type { BatchHooks, BatchMember } from "./contract.ts";
 import { groupItems } from "./tasks/length-groups.ts";
 import type { Item, OpenTask } from "./tasks/task.ts";
@@ -20,6 +21,11 @@ interface Pending {
   readonly results: unknown[];
   readonly tokens: number;
   readonly warnings: string[];
+  /** When its items were made. */
+  readonly preparedAtMs: number;
+  readonly stages: { -readonly [Name in keyof StageTimes]: StageTimes[Name] };
+  /** When the latest run began that it was in; 0 before. */
+  ranAtMs: number;
   /** Items that have no result yet. */
   left: number;
   isSettled: boolean;
@@ -69,14 +75,19 @@ export async function answerBatch(
 async function prepare(task: OpenTask, member: BatchMember, index: number): Promise<Pending> {
   const { request, context } = member;
   const warnings: string[] = [];
+  const startedAtMs = performance.now();
   const { items, state } = await task.preprocess(request, {
     log: context.log,
     signal: context.signal,
     warn: (text) => void warnings.push(text),
   });
+  const preparedAtMs = performance.now();
   return {
     index,
     member,
+    preparedAtMs,
+    stages: { prepareMs: preparedAtMs - startedAtMs, waitMs: 0, modelMs: 0, batchSize: 0 },
+    ranAtMs: 0,
     state,
     items,
     results: [],
@@ -121,18 +132,30 @@ async function run(
     nobodyWaits.release();
   }
   const lengths = live.map(({ item }) => item.tokens);
+  const ms = performance.now() - startedAtMs;
   hooks.onPass({
     items: live.length,
     length: Math.max(...lengths),
     tokens: lengths.reduce((sum, length) => sum + length, 0),
-    ms: performance.now() - startedAtMs,
+    ms,
   });
   const finishing: Promise<void>[] = [];
   for (const [position, { owner, place }] of live.entries()) {
+    noteRun(owner, startedAtMs, ms, live.length);
     owner.results[place] = results[position];
     if (--owner.left === 0) finishing.push(finish(task, owner, hooks));
   }
   return finishing;
+}
+
+/** Once a run, however many of its items were in it. */
+function noteRun(owner: Pending, startedAtMs: number, ms: number, batchSize: number): void {
+  if (owner.ranAtMs === startedAtMs) return;
+  const { stages, preparedAtMs } = owner;
+  if (owner.ranAtMs === 0) stages.waitMs = Math.max(0, startedAtMs - preparedAtMs);
+  owner.ranAtMs = startedAtMs;
+  stages.modelMs += ms;
+  stages.batchSize = Math.max(stages.batchSize, batchSize);
 }
 
 /** Fires when every one of `signals` has. */
@@ -172,8 +195,8 @@ async function finish(task: OpenTask, owner: Pending, hooks: BatchHooks): Promis
     // Without an await where there is nothing to wait for: the answer leaves before the next forward pass.
     const answer = task.postprocess(owner.state, owner.results);
     const value = answer instanceof Promise ? await answer : answer;
-    const { tokens, warnings } = owner;
-    settle(owner, hooks, { value, tokens, ...(warnings.length > 0 && { warnings }) });
+    const { tokens, warnings, stages } = owner;
+    settle(owner, hooks, { value, tokens, stages, ...(warnings.length > 0 && { warnings }) });
   } catch (error) {
     settle(owner, hooks, { error });
   }
@@ -194,7 +217,7 @@ function toRunError(error: unknown): RuntimeError {
 }
 
 /** The reason that the caller gave, or that the client is gone. */
-function toCancellation({ reason }: AbortSignal): RuntimeError {
+export function toCancellation({ reason }: AbortSignal): RuntimeError {
   if (isRuntimeError(reason)) return reason;
   const text = "Cannot finish the prediction: nobody waits for it any more";
   return new RuntimeError("CANCELLED", text, { cause: reason });

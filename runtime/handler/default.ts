@@ -3,13 +3,15 @@
  *
  * It finds out what the model is for (`model/folder.ts`, `handler-settings.ts`, `choose-task.ts`), chooses its weights
  * (`model/weights.ts`), opens the task from the shelf (`tasks/registry.ts`) and has `batch-answer.ts` join the task's
- * steps, for predictions and for explanations. It knows no task by name.
+ * steps, for predictions and for explanations. It knows no task by name. The graph's own outputs, and models without a task,
+ * are the business of `tensors/`.
  */
 import { RuntimeError } from "../errors.ts";
 import type { Batching, LoadOptions, ModelDescription } from "../inference.ts";
 import type { Log } from "../observe/log.ts";
 import { readModelFolder, type ModelFolder } from "./model/folder.ts";
-import type { LoadedHandler, MemberOutcome } from "./contract.ts";
+import { answerAlone, type AnswerBatch } from "./alone.ts";
+import type { LoadedHandler } from "./contract.ts";
 import { chooseTask } from "./model/choose-task.ts";
 import {
   readHandlerSettings,
@@ -20,7 +22,12 @@ import { withLabels } from "./model/labels.ts";
 import { chooseModelWeights, describeWeights } from "./model/weights.ts";
 import { isOnnxFile } from "../weights.ts";
 import { answerMixedBatch } from "./explain/mixed-batch.ts";
-import { MAX_PADDED_TOKENS } from "./tasks/length-groups.ts";
+import { answerGenerationsToo } from "./generation/answer.ts";
+import { describeSchemas } from "./tasks/schemas.ts";
+import { answerTensorsToo } from "./tensors/answer.ts";
+import { openGraph, type Graph } from "./tensors/graph.ts";
+import { findBareModel, loadBareModel } from "./tensors/model.ts";
+import { describeSignature } from "./tensors/signature.ts";
 
 type Note = ModelDescription["notes"][number];
 
@@ -30,6 +37,8 @@ type Note = ModelDescription["notes"][number];
  * @throws `TASK_UNKNOWN`, `WEIGHTS_NOT_FOUND`, `MODEL_INVALID` or `INVALID_OPTION`, with what to do about it.
  */
 export async function loadDefaultHandler(options: LoadOptions, log: Log): Promise<LoadedHandler> {
+  const bare = await findBareModel(options);
+  if (bare !== undefined) return await loadBareModel(bare, options, log);
   const found = await readModelFolder(options.repository);
   const { settings, notes } = await readHandlerSettings(found, options.handlerSettings);
   try {
@@ -53,18 +62,23 @@ async function openModel(
   assertNotTorchScript(folder, entry.name, settings);
   const weights = chooseModelWeights(folder, options.dtype);
   log.debug("Loading the model", { task: entry.name, files: weights.files });
-  const { intraOpThreads, urlHosts } = options;
+  const { intraOpThreads, device, urlHosts, generation } = options;
   const task = await entry.load();
   const notes: Note[] = [...settingsNotes, ...labelNotes];
+  let graph: Graph | undefined;
   const opened = await task.open({
     folder,
     weights,
     ...(intraOpThreads !== undefined && { intraOpThreads }),
+    ...(device !== undefined && { device }),
     ...(urlHosts !== undefined && { urlHosts }),
+    ...(generation !== undefined && { generation }),
     ...(settings !== undefined && { settings: settingsFor(entry.name, settings) }),
     note: (note) => void notes.push(note),
+    onSession: (session) => void (graph = openGraph(session, { isOfTask: true })),
   });
 
+  const { generating } = opened;
   const info = [`Serving ${entry.name}, ${why}`, describeWeights(weights), ...opened.notes];
   const description: ModelDescription = {
     handler: "default",
@@ -72,6 +86,9 @@ async function openModel(
     example: opened.example ?? task.example,
     dtype: weights.dtype,
     ...(typeof folder.config.model_type === "string" && { modelType: folder.config.model_type }),
+    ...(graph && { signature: describeSignature(graph.signature) }),
+    ...(generating && { generation: generating.abilities }),
+    schemas: describeSchemas(task),
     notes: [
       ...info.map((text) => ({ level: "info" as const, text })),
       ...notes,
@@ -79,27 +96,25 @@ async function openModel(
     ],
   };
 
+  // A model that generates joins requests by itself, between two tokens.
   const batching: Batching = {
-    kind: "batch",
-    concurrency: 1,
+    ...(generating
+      ? { kind: "single", concurrency: generating.concurrency }
+      : { kind: "batch", concurrency: 1 }),
     splitsLists: task.answersListsByElement,
     measure: task.measure,
   };
+  const answerTask: AnswerBatch = (members, hooks) => answerMixedBatch(opened, members, hooks);
+  const answer = answerTensorsToo(
+    graph,
+    generating ? answerGenerationsToo(generating, answerTask) : answerTask,
+  );
   return {
     description,
     batching,
-    callBatch: (members, hooks) => answerMixedBatch(opened, members, hooks),
-    async call(request, context) {
-      let answer: MemberOutcome | undefined;
-      await answerMixedBatch(opened, [{ request, context }], {
-        onOutcome: (_index, outcome) => void (answer = outcome),
-        onPass: () => undefined,
-        maxPaddedTokens: MAX_PADDED_TOKENS,
-      });
-      if (answer === undefined || "error" in answer) throw answer?.error;
-      for (const text of answer.warnings ?? []) context.log.warn(text);
-      return answer.value;
-    },
+    callBatch: answer,
+    call: answerAlone(answer),
+    ...(generating && { takeStatistics: () => generating.takeStatistics() }),
     async dispose() {
       await Promise.all([opened.dispose(), opened.explaining?.dispose()]);
     },

@@ -30,7 +30,8 @@ type Note = ModelDescription["notes"][number];
 export async function loadHandler(options: LoadOptions, log: Log): Promise<LoadedHandler> {
   const { repository } = options;
   const names = await listRoot(repository);
-  const [file, ...others] = HANDLER_FILES.filter((name) => names.includes(name));
+  const { handlerFile } = options;
+  const [file, ...others] = handlerFilesAmong(names, handlerFile);
   const python = PYTHON_HANDLER_FILES.find((name) => names.includes(name));
 
   if (file === undefined) {
@@ -66,6 +67,19 @@ export async function loadHandler(options: LoadOptions, log: Log): Promise<Loade
     { ...loaded, loadParts },
     others.length === 0 ? [] : [ignoredOthers(file, others)],
   );
+}
+
+/** The repository's own handler, relative to it; `undefined` where it has none. */
+export async function findHandlerFile({
+  repository,
+  handlerFile,
+}: Pick<LoadOptions, "repository" | "handlerFile">): Promise<string | undefined> {
+  return handlerFilesAmong(await listRoot(repository), handlerFile)[0];
+}
+
+/** The one that is used, and those that are not. */
+function handlerFilesAmong(names: readonly string[], named: string | undefined): readonly string[] {
+  return named === undefined ? HANDLER_FILES.filter((name) => names.includes(name)) : [named];
 }
 
 function ignoredPython(file: string): Note {

@@ -63,6 +63,11 @@ function record(): {
   };
 }
 
+function outcomeOf(outcome: MemberOutcome | undefined): Extract<MemberOutcome, { value: unknown }> {
+  assert.ok(outcome !== undefined && "value" in outcome);
+  return outcome;
+}
+
 function messageOf(outcome: MemberOutcome | undefined): string | undefined {
   return outcome !== undefined && "error" in outcome && outcome.error instanceof Error
     ? outcome.error.message
@@ -106,9 +111,25 @@ test("one request that is refused, and one that breaks the pass, fail alone amon
     if (word === "bad") assert.equal(messageOf(outcomes[index]), "bad word");
     else if (word === "poison")
       assert.equal(messageOf(outcomes[index]), "Cannot run the model: poisoned");
-    else assert.deepEqual(outcomes[index], { value: [word.toUpperCase()], tokens: 6 });
+    else {
+      const { stages, ...outcome } = outcomeOf(outcomes[index]);
+      assert.deepEqual(outcome, { value: [word.toUpperCase()], tokens: 6 });
+      assert.ok(stages !== undefined && stages.batchSize >= 1);
+    }
   }
   assert.ok(passes.length <= 16, `halving finds it in few passes, not ${passes.length}`);
+});
+
+test("a member is told what its parts took: a run once, however many of its items were in it", async () => {
+  const { outcomes, runs, hooks } = record();
+  await answerBatch(shouter([]), [memberOf(["aa", "bb", "cccccccc"]), memberOf("dd")], hooks);
+  const [both, one] = outcomes.map((outcome) => outcomeOf(outcome).stages);
+  assert.ok(both && one);
+  const [short, long] = runs.map(({ ms }) => ms);
+  assert.equal(both.modelMs, (short ?? NaN) + (long ?? NaN));
+  assert.equal(one.modelMs, short);
+  assert.deepEqual([both.batchSize, one.batchSize], [3, 3]);
+  for (const { prepareMs, waitMs } of [both, one]) assert.ok(prepareMs >= 0 && waitMs >= 0);
 });
 
 test("nobody computes for a member whose client has left", async () => {

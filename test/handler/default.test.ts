@@ -21,7 +21,10 @@ function load(options: LoadOptions) {
 
 test("the embedded model is served from model/, in int8, and says so", async () => {
   const handler = await load({ repository: EMBEDDED });
-  assert.deepEqual(handler.description, {
+  const { signature, schemas, ...description } = handler.description;
+  assert.equal(signature?.outputs[0]?.name, "logits");
+  assert.deepEqual(Object.keys(schemas ?? {}), ["inputs", "parameters"]);
+  assert.deepEqual(description, {
     handler: "default",
     task: "text-classification",
     dtype: "q8",

@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CallContext, HandlerData } from "../../runtime/handler/contract.ts";
+import { toCallContext } from "../../runtime/handler/custom/context.ts";
 import { BaseHandler, type InitializeContext } from "../../runtime/handler/lifecycle.ts";
 import { loadHandler } from "../../runtime/handler/load.ts";
 import { silentLog } from "../../runtime/observe/log.ts";
 import { makeRepository } from "../support/handler-repository.ts";
 
-const context: CallContext = {
+const context = toCallContext({
   signal: new AbortController().signal,
   requestId: "1",
   log: silentLog(),
   headers: {},
-};
+});
 
 class Plain extends BaseHandler {}
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { isRuntimeError, RuntimeError } from "../../runtime/errors.ts";
-import type { CallContext } from "../../runtime/handler/contract.ts";
+import type { CallContext, RequestContext } from "../../runtime/handler/contract.ts";
 import { loadHandler } from "../../runtime/handler/load.ts";
 import type { InferenceRequest } from "../../runtime/inference.ts";
 import { createLog, silentLog } from "../../runtime/observe/log.ts";
@@ -31,7 +31,7 @@ async function call(
   return await handler.call(whole, { ...silentContext(), ...context });
 }
 
-function silentContext(): CallContext {
+function silentContext(): RequestContext {
   return { signal: new AbortController().signal, requestId: "1", log: silentLog(), headers: {} };
 }
 

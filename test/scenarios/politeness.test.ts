@@ -181,11 +181,12 @@ test("among crashes and endless loops every other request is answered, and none 
   const counts = await countStatuses(requests);
   assert.deepEqual(Object.fromEntries(counts), { 200: expected.good, 500: expected.bad, 504: 1 });
   await until(async () => (await fetch(`${server.url}/health/ready`)).ok, "it is ready again");
-  const deaths = await metric(
-    server.url,
-    'hubserve_worker_deaths_total{model="odd-jobs",version="1.0"}',
-  );
-  assert.ok(deaths >= 4, `each crash was tried twice: ${deaths}`);
+  const deaths = (reason: string): Promise<number> =>
+    metric(
+      server.url,
+      `hubserve_worker_deaths_total{model="odd-jobs",version="1.0",reason="${reason}"}`,
+    );
+  assert.ok((await deaths("signal SIGSEGV")) >= 4, "each crash was tried twice");
 });
 
 test("between --min-workers and --max-workers a real load brings the second worker", async () => {

@@ -22,6 +22,8 @@ before(async () => {
       "1",
       "--log-level",
       "debug",
+      "--handler-env",
+      "MY_OWN_KEY",
     ],
     env: { HF_TOKEN: "hf_thisIsTheServersToken", MY_OWN_KEY: "for the handler" },
   });
@@ -56,7 +58,7 @@ test("a custom handler gets the body, the request's id and its headers, in its o
   assert.match(String(answer["cwd"]), /odd-jobs$/);
 });
 
-test("the handler runs in a child, which has the operator's variables but not the server's token", async () => {
+test("the handler runs in a child, which has the variables that were named for it but not the server's token", async () => {
   const { pid, env } = await echo();
   assert.notEqual(pid, server.pid);
   assert.ok((env as string[]).includes("MY_OWN_KEY"));

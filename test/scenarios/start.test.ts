@@ -91,7 +91,7 @@ test("--help and --version print and exit with 0", async () => {
   const help = await runHubserve({ args: ["--help"] });
   assert.equal(help.code, 0);
   assert.match(help.stdout, /hubserve \[serve\] \[reference\]/);
-  assert.match(help.stdout, /--job-queue-size <count>/);
+  assert.match(help.stdout, /--port <port>/);
   const version = await runHubserve({ args: ["--version"] });
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
 });

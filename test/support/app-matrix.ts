@@ -115,6 +115,7 @@ export function readyModels(
       timings: { queueMs: 1.5, inferenceMs: 2.5 },
     }),
     closeGate: () => undefined,
+    handOver: () => undefined,
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

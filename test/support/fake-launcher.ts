@@ -106,6 +106,10 @@ export function createFakeLauncher({
           if (maxWorkers === 0) entry.unloaded("no workers");
           else await load();
         },
+        async load() {
+          if (bounds.maxWorkers === 0) bounds = { minWorkers: 1, maxWorkers: 1 };
+          await load();
+        },
         ...(onRemoved && { onRemoved }),
       };
       model.ready.catch(() => undefined);

@@ -123,12 +123,12 @@ export function quietLog(lines: string[]): Log {
 
 /** Numbers equal within `tolerance`; the message says where and by how much they are not. */
 export function assertNear(
-  actual: readonly number[],
-  expected: readonly number[],
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
   tolerance: number,
 ): void {
   assert.equal(actual.length, expected.length, "as many numbers");
-  for (const [index, value] of expected.entries()) {
+  for (const [index, value] of Array.from(expected).entries()) {
     const difference = Math.abs((actual[index] ?? Number.NaN) - value);
     assert.ok(
       difference <= tolerance,

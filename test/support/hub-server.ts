@@ -22,6 +22,7 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { createUploads, type CommitMessage } from "./hub-uploads.ts";
 
 /** A file kept in git, or one in the store of large files. */
 export type HubFile = string | Uint8Array | { readonly lfs: string | Uint8Array };
@@ -44,6 +45,8 @@ export interface HubServerOptions {
   readonly repositories: Readonly<Record<string, HubRepository>>;
   /** The tokens that the Hub knows, each with the private and gated repositories that its account may read. */
   readonly tokens?: Readonly<Record<string, readonly string[]>>;
+  /** Those of the tokens that may write what they may read, each with its account's name. */
+  readonly writers?: Readonly<Record<string, string>>;
   /** Entries on one page of a listing; 1000. */
   readonly pageSize?: number;
   /** Where the link to the next page points; `"hub"`. */
@@ -95,6 +98,10 @@ export interface HubServer extends AsyncDisposable {
   readonly requests: readonly HubRequest[];
   /** The requests as `"GET /path"`, those to the CDN as `"CDN GET /path"`, without queries. */
   readonly asked: readonly string[];
+  /** What was pushed over the API, oldest first. */
+  readonly commits: readonly CommitMessage[];
+  /** The content of a file; `undefined` where there is none. */
+  contentOf(name: string, path: string, revision?: string): Buffer | undefined;
   /** The commit that a revision is; `main` by default. */
   commitOf(name: string, revision?: string): string;
   /** Replaces what a revision holds, as a push would. Returns the new commit; the old one stays. */
@@ -111,13 +118,15 @@ interface Stored {
 
 interface State {
   readonly options: HubRepository;
+  /** The token that made it, where that was while the server ran. */
+  readonly owner?: string;
   readonly commits: Map<string, ReadonlyMap<string, Stored>>;
   readonly revisions: Map<string, string>;
 }
 
 /** Starts the Hub and its CDN on ports of their own. */
 export async function startHubServer(options: HubServerOptions): Promise<HubServer> {
-  const { tokens = {}, pageSize = 1000, nextPageOn = "hub" } = options;
+  const { tokens = {}, writers = {}, pageSize = 1000, nextPageOn = "hub" } = options;
   const states = new Map(Object.entries(options.repositories).map(([name, r]) => [name, store(r)]));
   const requests: HubRequest[] = [];
   const failures: { readonly match: RegExp; readonly how: Misbehaviour; times: number }[] = [];
@@ -126,6 +135,41 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
   const cdn = createServer((request, response) => answer("cdn", request, response));
   const url = await listen(hub);
   const cdnUrl = await listen(cdn);
+  const tokenOf = (request: IncomingMessage): string | undefined =>
+    request.headers.authorization?.replace(/^Bearer /, "");
+  const mayRead = (name: string, token: string | undefined): boolean =>
+    token !== undefined &&
+    (tokens[token]?.includes(name) === true || states.get(name)?.owner === token);
+  const uploads = createUploads({
+    cdnUrl,
+    userOf(request) {
+      const token = tokenOf(request);
+      if (token === undefined || !Object.hasOwn(tokens, token)) return undefined;
+      return { token, name: writers[token] ?? "reader" };
+    },
+    shows(name, token) {
+      const state = states.get(name);
+      return state !== undefined && (state.options.private !== true || mayRead(name, token));
+    },
+    mayWrite: (name, token) => Object.hasOwn(writers, token) && mayRead(name, token),
+    head: (name, revision) => states.get(name)?.revisions.get(revision),
+    filesOf(name, revision) {
+      const { commits, revisions } = stateOf(name);
+      const stored = commits.get(revisions.get(revision) ?? "") ?? new Map<string, Stored>();
+      return Object.fromEntries(
+        [...stored].map(([path, { bytes, entry }]) => [path, entry.lfs ? { lfs: bytes } : bytes]),
+      );
+    },
+    commit: (name, files, revision) => commitTo(stateOf(name), files, revision),
+    create(name, token, isPrivate) {
+      if (states.has(name)) return false;
+      const files = { ".gitattributes": "*.onnx filter=lfs diff=lfs merge=lfs -text\n" };
+      states.set(name, { ...store({ files, private: isPrivate }), owner: token });
+      return true;
+    },
+    refuse,
+    send: sendJson,
+  });
 
   function answer(server: "hub" | "cdn", request: IncomingMessage, response: ServerResponse): void {
     const { method = "GET", headers } = request;
@@ -155,6 +199,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
       if (stored === undefined) return void response.writeHead(404).end();
       return sendContent(request, response, stored.bytes, how);
     }
+    if (server === "cdn" && method === "PUT") return uploads.take(request, response, asked);
+    if (uploads.answer(request, response, asked)) return;
     answerAsHub(request, response, asked, how);
   }
 
@@ -164,7 +210,7 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     asked: URL,
     how: Misbehaviour,
   ): void {
-    const token = request.headers.authorization?.replace(/^Bearer /, "");
+    const token = tokenOf(request);
     if (token !== undefined && !(token in tokens)) {
       const message = "Invalid credentials in Authorization header";
       return refuse(response, 401, "RepoNotFound", message);
@@ -173,13 +219,14 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
       /^\/api\/models\/(?<name>.+?)\/(?<what>revision|tree)\/(?<revision>.+)$/.exec(
         asked.pathname,
       ) ??
+      /^\/api\/models\/(?<name>[^/]+(?:\/[^/]+)?)$/.exec(asked.pathname) ??
       /^\/(?<name>[^/]+(?:\/[^/]+)?)\/(?<what>resolve)\/(?<revision>[^/]+)\/(?<path>.+)$/.exec(
         asked.pathname,
       );
-    const { name = "", what = "", revision = "", path = "" } = parts?.groups ?? {};
+    const { name = "", what = "revision", revision = "main", path = "" } = parts?.groups ?? {};
     const state = states.get(name);
-    const mayRead = token !== undefined && tokens[token]?.includes(name) === true;
-    if (state === undefined || (state.options.private && !mayRead)) {
+    const isReader = mayRead(name, token);
+    if (state === undefined || (state.options.private && !isReader)) {
       return token === undefined
         ? refuse(response, 401, "RepoNotFound", "Repository not found")
         : refuse(response, 404, "RepoNotFound", "Repository not found");
@@ -187,7 +234,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     if (state.options.disabled) {
       return refuse(response, 403, undefined, "Access to this resource is disabled.");
     }
-    const named = decodeURIComponent(revision);
+    const asNamed = decodeURIComponent(revision);
+    const named = asNamed === "HEAD" ? "main" : asNamed;
     const commit = state.revisions.get(named) ?? named;
     const files = state.commits.get(commit);
     if (files === undefined) {
@@ -204,7 +252,7 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
       if (end < listed.length) response.setHeader("link", `<${next(end)}>; rel="next"`);
       return sendJson(response, 200, listed.slice(start, end));
     }
-    if (state.options.gated && !mayRead) {
+    if (state.options.gated && !isReader) {
       const status = token === undefined ? 401 : 403;
       return refuse(response, status, "GatedRepo", `Access to model ${name} is restricted.`);
     }
@@ -246,6 +294,11 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     requests,
     get asked() {
       return requests.map((request) => toLine(request).replace(/\?.*/, ""));
+    },
+    commits: uploads.messages,
+    contentOf(name, path, revision = "main") {
+      const { commits, revisions } = stateOf(name);
+      return commits.get(revisions.get(revision) ?? "")?.get(path)?.bytes;
     },
     commitOf: (name, revision = "main") => stateOf(name).revisions.get(revision) ?? "",
     push: (name, files, revision = "main") => commitTo(stateOf(name), files, revision),

@@ -31,6 +31,10 @@ export interface StartOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** The number of the user, and of the group, that it runs as; only root may choose. */
+  readonly uid?: number;
+  /** The program's file, where it is not the source. */
+  readonly entry?: string;
 }
 
 /** Starts the program; settles when it listens, which is before it is ready. */
@@ -38,11 +42,20 @@ export async function startHubserve({
   args = [],
   env = {},
   cwd = ROOT,
+  uid,
+  entry = CLI,
 }: StartOptions): Promise<Hubserve> {
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), CLI, ...args], {
+  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), entry, ...args], {
     cwd,
-    env: { ...cleanEnvironment(), HUBSERVE_PORT: "0", HUBSERVE_HOST: "127.0.0.1", ...env },
+    env: {
+      ...cleanEnvironment(),
+      HUBSERVE_PORT: "0",
+      HUBSERVE_HOST: "127.0.0.1",
+      HUBSERVE_LOG_FORMAT: "text",
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
+    ...(uid !== undefined && { uid, gid: uid }),
   });
   const lines: string[] = [];
   const watchers = new Set<() => void>();
@@ -118,7 +131,7 @@ export async function runHubserve(
   const { args = [], env = {}, cwd = ROOT, entry = CLI } = options;
   const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), entry, ...args], {
     cwd,
-    env: { ...cleanEnvironment(), ...env },
+    env: { ...cleanEnvironment(), HUBSERVE_LOG_FORMAT: "text", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [stdout, stderr] = ["", ""];
@@ -133,6 +146,6 @@ export async function runHubserve(
 /** The machine's environment without what would change the program's course. */
 function cleanEnvironment(): Record<string, string | undefined> {
   const steering =
-    /^(?:HF_|HUBSERVE_|HUGGING|TASK$|DTYPE$|PORT$|REVISION$|MODEL_|API_INFERENCE|WORKERS$|NODE_TEST|NODE_OPTIONS)/;
+    /^(?:HF_|HUBSERVE_|HUGGING|LOG_|OTEL_|TASK$|DTYPE$|PORT$|REVISION$|MODEL_|API_INFERENCE|WORKERS$|NODE_TEST|NODE_OPTIONS)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !steering.test(name)));
 }

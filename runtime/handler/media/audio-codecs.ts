@@ -10,7 +10,7 @@ import { FLACDecoder } from "@wasm-audio-decoders/flac";
 import { OggVorbisDecoder } from "@wasm-audio-decoders/ogg-vorbis";
 import { MPEGDecoder } from "mpg123-decoder";
 
-import { BrokenSound, type Stretch } from "./audio-decoder.ts";
+import { BrokenSound, MOST_BROKEN, type Stretch } from "./audio-decoder.ts";
 
 /** What each of the decoders answers. */
 interface Decoded {
@@ -73,6 +73,7 @@ async function* decodeStream(
   await decoder.ready;
   let problem: string | undefined;
   let isEmpty = true;
+  let broken = 0;
   try {
     for (let at = 0; at <= bytes.length; at += pieceBytes) {
       const piece = bytes.subarray(at, at + pieceBytes);
@@ -82,6 +83,8 @@ async function* decodeStream(
       for (const answer of answers) {
         if (answer === undefined) continue;
         problem ??= answer.errors[0]?.message;
+        broken += answer.errors.length;
+        if (broken > MOST_BROKEN) throw new BrokenSound("too much of it is damaged");
         if (answer.samplesDecoded === 0) continue;
         isEmpty = false;
         yield { channels: answer.channelData, sampleRate: answer.sampleRate };

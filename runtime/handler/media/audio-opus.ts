@@ -7,7 +7,7 @@
  */
 import { OpusDecoder } from "opus-decoder";
 
-import { BrokenSound, type Stretch } from "./audio-decoder.ts";
+import { BrokenSound, MOST_BROKEN, type Stretch } from "./audio-decoder.ts";
 import { readOggPackets } from "./audio-ogg.ts";
 import { readWebmPackets } from "./audio-webm.ts";
 
@@ -78,11 +78,14 @@ async function* decodePackets(packets: Iterable<OpusPacket>): AsyncGenerator<Str
   let skip = 0;
   let decoded = 0;
   let waiting: Uint8Array[] = [];
+  let broken = 0;
 
   function* decodeWaiting(limit = Infinity): Generator<Stretch> {
     if (decoder === undefined || waiting.length === 0) return;
     const { channelData, samplesDecoded, errors } = decoder.decodeFrames(waiting);
     waiting = [];
+    broken += errors.length;
+    if (broken > MOST_BROKEN) throw new BrokenSound("too much of it is damaged");
     if (samplesDecoded === 0 && errors[0] !== undefined) throw new Error(errors[0].message);
     const from = Math.max(0, Math.min(skip - decoded, samplesDecoded));
     const to = Math.max(from, Math.min(limit - decoded, samplesDecoded));

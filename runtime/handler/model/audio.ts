@@ -15,13 +15,13 @@ import { invalidInput } from "../tasks/inputs.ts";
 import type { Item, TaskModel } from "../tasks/task.ts";
 import {
   confineLibrary,
-  loadFailure,
   loadNetwork,
   toFloats,
   type AutoModelClass,
   type FloatTensor,
   type Session,
 } from "./encoder.ts";
+import { loadFailure } from "./load-failure.ts";
 import { assertHasFile, type ModelConfig } from "./folder.ts";
 
 /** A sound as a network reads it. */

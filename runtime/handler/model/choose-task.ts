@@ -135,5 +135,5 @@ function whatToDo(architecture?: string): string {
     fitting !== undefined && findTask(fitting) !== undefined
       ? ` (${architecture} is for ${fitting})`
       : "";
-  return `hubserve serves ${served}; name one with --task or HF_TASK${hint}, or write a handler.ts`;
+  return `hubserve serves ${served}; name one with --task or HF_TASK${hint}, have the graph itself served with --task tensors, or write a handler.ts`;
 }

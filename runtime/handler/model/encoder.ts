@@ -4,6 +4,7 @@
  * Letters: `B` texts of a batch, `T` tokens of the longest. Tasks bring the meaning: what they feed and which output
  * they read.
  */
+import { join } from "node:path";
 import {
   AutoTokenizer,
   env,
@@ -13,8 +14,12 @@ import {
   type PreTrainedTokenizer,
 } from "@huggingface/transformers";
 
-import { messageOf, RuntimeError } from "../../errors.ts";
+import type { InferenceSession } from "onnxruntime-node";
+
+import { RuntimeError } from "../../errors.ts";
+import { scanOnnxFile } from "../onnx-scan.ts";
 import { assertHasFile } from "./folder.ts";
+import { loadFailure } from "./load-failure.ts";
 import { applyLowerCase } from "./lower-case.ts";
 import { mendTokenizer } from "./mend-tokenizer.ts";
 import {
@@ -156,15 +161,30 @@ export interface TextEncoderOptions {
   readonly wantsTypes: boolean;
 }
 
+/**
+ * Of one text, in characters. Tokenizers are regular expressions of a stranger's, and the worker answers nobody else while they
+ * run: no model reads more than a small part of this.
+ */
+const LONGEST_TEXT = 2 ** 20;
+
 /** Makes tokens of texts, cut as Python cuts them. */
 export function createTextEncoder(
   { settings }: Pick<TaskModel, "settings">,
   tokenizer: PreTrainedTokenizer,
   { maxTokens, wantsTypes }: TextEncoderOptions,
 ): Pick<Encoder, "encode" | "tokensOf"> {
+  const refuseLong = (text: string): void => {
+    if (text.length > LONGEST_TEXT)
+      throw new RuntimeError(
+        "INVALID_INPUT",
+        `Cannot read the text: it is ${text.length} characters long, wanted at most ${LONGEST_TEXT}`,
+      );
+  };
   const ownSide = tokenizer.config.truncation_side === "left" ? "left" : "right";
 
   function encodeWhole(text: string, pair?: string): Encoding {
+    refuseLong(text);
+    if (pair !== undefined) refuseLong(pair);
     const { input_ids, token_type_ids } = tokenizer(text, {
       ...(pair !== undefined && { text_pair: pair }),
       return_tensor: false,
@@ -177,6 +197,7 @@ export function createTextEncoder(
   }
 
   function tokensOf(text: string): number[] {
+    refuseLong(text);
     return tokenizer(text, { add_special_tokens: false, return_tensor: false }).input_ids;
   }
 
@@ -254,8 +275,9 @@ export async function loadTokenizer({
 }
 
 export async function loadNetwork(
-  { folder, weights, intraOpThreads }: TaskModel,
+  { folder, weights, intraOpThreads, device = "cpu", onSession }: TaskModel,
   autoModel: AutoModelClass,
+  options: InferenceSession.SessionOptions = {},
 ): Promise<PreTrainedModel> {
   const components = Object.keys(weights.components);
   const component = components.includes("model") || components.length > 1 ? "model" : components[0];
@@ -263,10 +285,12 @@ export async function loadNetwork(
   const isHalf = folder.config.architectures?.[0]?.endsWith("EncoderModel") === true;
   const isKnown = autoModel.supports(folder.config.model_type ?? "");
   const networkClass = isKnown && !isHalf ? autoModel : PreTrainedModel;
+  for (const file of weights.files.filter((name) => name.endsWith(".onnx")))
+    scanOnnxFile(join(folder.repository, file));
   try {
-    return await networkClass.from_pretrained(folder.path, {
+    const network = await networkClass.from_pretrained(folder.path, {
       local_files_only: true,
-      device: "cpu",
+      device,
       dtype: { ...weights.components },
       subfolder: weights.subfolder,
       model_file_name: component ?? "model",
@@ -274,18 +298,16 @@ export async function loadNetwork(
       // not there would reject where nobody can catch it.
       use_external_data_format: false,
       session_options: {
+        ...options,
         ...(intraOpThreads !== undefined && { intraOpNumThreads: intraOpThreads }),
       },
     });
+    const [session, ...others]: InferenceSession[] = Object.values(network.sessions);
+    if (session !== undefined && others.length === 0) onSession?.(session);
+    return network;
   } catch (error) {
-    throw loadFailure(weights.files.join(", "), folder.path, error);
+    throw loadFailure(weights.files.join(", "), folder.path, error, device);
   }
-}
-
-/** Messages of the library name absolute paths; ours name files as the repository does. */
-export function loadFailure(what: string, folder: string, error: unknown): RuntimeError {
-  const reason = messageOf(error).replaceAll(folder, "").trim();
-  return new RuntimeError("MODEL_INVALID", `Cannot load ${what}: ${reason}`, { cause: error });
 }
 
 /** `input_ids`, `attention_mask` and `token_type_ids` as `[B, T]`, padded on the right. */
@@ -295,7 +317,9 @@ function toFeeds(
   wantsTypes: boolean,
 ): Record<string, Tensor> {
   const B = encodings.length;
-  const T = Math.max(...encodings.map(({ inputIds }) => inputIds.length));
+  const T = Math.max(
+    ...encodings.map(({ inputIds, paddedLength = 0 }) => Math.max(inputIds.length, paddedLength)),
+  );
   const ids = new BigInt64Array(B * T).fill(BigInt(padId));
   const mask = new BigInt64Array(B * T);
   const types = new BigInt64Array(B * T);

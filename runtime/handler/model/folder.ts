@@ -142,7 +142,7 @@ export function nameSome(files: readonly string[]): string {
 }
 
 /** Every file below `root`, breadth first, so that a bound cuts what lies deepest. */
-async function listFiles(root: string): Promise<string[]> {
+export async function listFiles(root: string): Promise<string[]> {
   const files: string[] = [];
   let folders = [""];
   for (let depth = 0; depth < MAX_DEPTH && folders.length > 0; depth++) {
@@ -186,7 +186,7 @@ async function isFile(path: string): Promise<boolean> {
 const Card = z.looseObject({ pipeline_tag: z.string().nullish() });
 
 /** The model folder's card first, then the repository's own. A broken card costs a warning, not the start. */
-async function readCard(
+export async function readCard(
   repository: string,
   files: readonly string[],
   prefix: string,
@@ -198,7 +198,9 @@ async function readCard(
     const frontMatter = /^\uFEFF?---\r?\n(.*?)\r?\n---\s*(?:\r?\n|$)/s.exec(text)?.[1];
     if (frontMatter === undefined) continue;
     try {
-      const pipelineTag = Card.parse(parseYaml(frontMatter) ?? {}).pipeline_tag;
+      const pipelineTag = Card.parse(
+        parseYaml(frontMatter, { logLevel: "error" }) ?? {},
+      ).pipeline_tag;
       if (typeof pipelineTag === "string") return { pipelineTag, warnings };
     } catch {
       warnings.push(`Ignoring the front matter of ${file}: it is not the YAML of a model card`);

@@ -12,6 +12,8 @@ export interface Encoding {
   readonly inputIds: readonly number[];
   /** Which text each token belongs to; only for models that want to know. */
   readonly tokenTypeIds?: readonly number[];
+  /** Tokens of padding included, where a text is read at a fixed length. */
+  readonly paddedLength?: number;
 }
 
 /** Which text of a pair gives way, as in the Python tokenizers; `"none"` refuses what is too long. */

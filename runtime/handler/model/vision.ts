@@ -19,13 +19,13 @@ import type { Item, TaskModel } from "../tasks/task.ts";
 import { invalidInput } from "../tasks/inputs.ts";
 import {
   confineLibrary,
-  loadFailure,
   loadNetwork,
   toFloats,
   type AutoModelClass,
   type FloatTensor,
   type Session,
 } from "./encoder.ts";
+import { loadFailure } from "./load-failure.ts";
 import { SizeConfig, targetSize } from "./image-size.ts";
 
 type LibraryProcessor = Awaited<ReturnType<typeof AutoImageProcessor.from_pretrained>>;

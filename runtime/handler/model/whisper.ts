@@ -16,7 +16,8 @@ import { z } from "zod";
 import type { Item, TaskModel } from "../tasks/task.ts";
 import { loadSoundReader, stackFeatures, type Features, type SoundReader } from "./audio.ts";
 import { encode, openSeq2SeqDecoder } from "./decoder.ts";
-import { loadFailure, loadNetwork, loadTokenizer, rowOf } from "./encoder.ts";
+import { loadNetwork, loadTokenizer, rowOf } from "./encoder.ts";
+import { loadFailure } from "./load-failure.ts";
 import { readJson } from "./folder.ts";
 import { run } from "./generation.ts";
 import {

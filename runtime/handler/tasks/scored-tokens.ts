@@ -55,6 +55,29 @@ export function createTokenReader(tokenizer: PreTrainedTokenizer): TokenReader {
   };
 }
 
+/**
+ * Every token of a window as the vocabulary has it, special ones and padding included: those stand at 0 in the text.
+ *
+ * @param logits The window's, with its padding: `[T, L]`.
+ */
+export function readAllTokens(
+  tokenizer: PreTrainedTokenizer,
+  { inputIds, starts, ends, paddedLength = 0 }: TracedEncoding,
+  logits: Float32Array,
+): ScoredToken[] {
+  const T = Math.max(inputIds.length, paddedLength);
+  const L = logits.length / T;
+  const padId = tokenizer.pad_token_id ?? 0;
+  return Array.from({ length: T }, (_, index) => ({
+    scores: softmax(logits.subarray(index * L, (index + 1) * L)),
+    word: tokenizer._tokenizer.id_to_token(inputIds[index] ?? padId) ?? "",
+    start: starts[index] ?? 0,
+    end: ends[index] ?? 0,
+    index,
+    isSubword: false,
+  }));
+}
+
 /** Makes text of tokens again, as Python's `convert_tokens_to_string` does. */
 export function createDecoder(tokenizer: PreTrainedTokenizer): (words: string[]) => string {
   const { decoder } = tokenizer._tokenizer;

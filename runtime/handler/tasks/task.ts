@@ -5,11 +5,20 @@
  * `preprocess` makes items, `inference` answers any mixture of items, `postprocess` makes one request's answer of its
  * items' results. `../batch-answer.ts` joins the steps and chooses which items go together.
  */
+import type { InferenceSession } from "onnxruntime-node";
 import type { z } from "zod";
 
+import type {
+  GenerationAbilities,
+  GenerationEvent,
+  GenerationLimits,
+  GenerationRequest,
+  GenerationResult,
+  GenerationStatistics,
+} from "../../generation.ts";
 import type { Batching, InferenceRequest, JsonValue, ModelDescription } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
-import type { Weights } from "../../weights.ts";
+import type { Device, Weights } from "../../weights.ts";
 import type { ModelFolder } from "../model/folder.ts";
 import type { HandlerSettings } from "../model/handler-settings.ts";
 
@@ -74,6 +83,26 @@ export interface OpenTask<I extends Item = Item, R = unknown, S = unknown> {
   dispose(): Promise<void>;
   /** The same task once more, answering with explanations; absent where the task has none. Disposed of by itself. */
   readonly explaining?: ExplainingTask;
+  /** Answers requests of kind `"generate"`; absent where the task does not generate. */
+  readonly generating?: GeneratingTask;
+}
+
+/** A task that writes texts in neutral words, for many requests at once. */
+export interface GeneratingTask {
+  readonly abilities: GenerationAbilities;
+  /** Requests that it answers at the same time; predictions count among them. */
+  readonly concurrency: number;
+  /**
+   * The answer, whole or, where the request says so, as a stream.
+   *
+   * @throws `INVALID_INPUT`, `NOT_SUPPORTED` or `QUEUE_FULL`.
+   */
+  answer(
+    request: GenerationRequest,
+    context: TaskContext,
+  ): Promise<GenerationResult | AsyncIterable<GenerationEvent>>;
+  /** What has been done since it was last asked; `undefined` where nothing has changed. */
+  takeStatistics(): GenerationStatistics | undefined;
 }
 
 /** A task whose items are explanations. Its answer to a list of inputs is the list of its elements' explanations. */
@@ -93,6 +122,10 @@ export interface TaskModel {
   readonly weights: Weights;
   /** Threads that one forward pass may use; onnxruntime's own default when absent. */
   readonly intraOpThreads?: number;
+  /** Where it is computed; on the CPU when absent. */
+  readonly device?: Device;
+  /** How much may be generated at once. */
+  readonly generation?: GenerationLimits;
   /** Hosts from which inputs given as URLs may be fetched; none when absent. */
   readonly urlHosts?: readonly string[];
   /**
@@ -103,6 +136,8 @@ export interface TaskModel {
   readonly settings?: HandlerSettings;
   /** Takes what a person should read once at the start, from parts that every task shares; lost when absent. */
   readonly note?: (note: ModelDescription["notes"][number]) => void;
+  /** Takes the session of a model that is one graph, once it is loaded: whoever asks for the graph's own outputs runs it, too. */
+  readonly onSession?: (session: InferenceSession) => void;
 }
 
 /** A task as its file describes it; `registry.ts` has its name. */

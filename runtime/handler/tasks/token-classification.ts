@@ -54,7 +54,7 @@ import {
   TruncationParameter,
 } from "./inputs.ts";
 import { findOutput } from "./outputs.ts";
-import { createDecoder, createTokenReader } from "./scored-tokens.ts";
+import { createDecoder, createTokenReader, readAllTokens } from "./scored-tokens.ts";
 import type { Item, OpenTask, Task, TaskContext, TaskModel } from "./task.ts";
 
 const ACTION = "classify the tokens";
@@ -73,6 +73,11 @@ export const TokenClassificationParameters = z.object({
   stride: z.int(wantedStride).nonnegative(wantedStride).nullish(),
   /** The answer's shape; `entities` is the one of TorchServe's article. */
   output: z.enum(["entities"], `"entities"`).nullish(),
+  /**
+   * Answers every token that the model reads: those that the tokenizer adds, and padding up to `max_length` where one is
+   * given, as TorchServe's transformer handler does. Special tokens have no place in the text.
+   */
+  all_tokens: z.boolean("true or false").nullish(),
   /** On by default: a text is cut to the model's limit. */
   truncation: TruncationParameter,
   max_length: MaxLengthParameter,
@@ -141,6 +146,8 @@ interface State {
   readonly isList: boolean;
   readonly strategy: Strategy;
   readonly isArticle: boolean;
+  /** Whether special tokens and padding are answered too. */
+  readonly isWhole: boolean;
   readonly ignored: ReadonlySet<string>;
   readonly texts: readonly {
     readonly text: string;
@@ -172,16 +179,25 @@ function openTokenClassification(
       const strategy = readStrategy(parameters);
       const isList = Array.isArray(inputs);
       const maxTokens = parameters.max_length ?? settings?.maxLength ?? Infinity;
+      const isWhole = parameters.all_tokens === true;
+      const limits = { ...parameters, maxTokens: Math.min(maxTokens, encoder.maxTokens), side };
+      const paddedLength = isWhole && maxTokens !== Infinity ? limits.maxTokens : undefined;
       const texts = (isList ? inputs : [inputs]).map((text, index) => {
-        const limits = { ...parameters, maxTokens: Math.min(maxTokens, encoder.maxTokens), side };
-        return { text, windows: toWindows(trace, text, inputName(request, index), limits, warn) };
+        const windows = toWindows(trace, text, inputName(request, index), limits, warn);
+        return {
+          text,
+          windows:
+            paddedLength === undefined
+              ? windows
+              : windows.map((window) => ({ ...window, paddedLength })),
+        };
       });
       const items = texts.flatMap(({ windows }) =>
-        windows.map((encoding): WindowItem => ({ tokens: encoding.inputIds.length, encoding })),
+        windows.map((encoding): WindowItem => ({ tokens: lengthOf(encoding), encoding })),
       );
       const ignored = new Set(parameters.ignore_labels ?? ["O"]);
       const isArticle = parameters.output === "entities";
-      return { items, state: { isList, strategy, isArticle, ignored, texts } };
+      return { items, state: { isList, strategy, isArticle, isWhole, ignored, texts } };
     },
 
     async inference(items) {
@@ -198,9 +214,11 @@ function openTokenClassification(
         const characters = Array.from(text);
         const found = windows.flatMap((encoding) => {
           const logits = results[done++] ?? new Float32Array();
-          const L = logits.length / encoding.inputIds.length;
+          const L = logits.length / lengthOf(encoding);
           const labels = labelsOf(folder.config, L);
-          const tokens = toTokens(encoding, logits, characters);
+          const tokens = state.isWhole
+            ? readAllTokens(tokenizer, encoding, logits)
+            : toTokens(encoding, logits, characters);
           const entities =
             state.strategy === "none"
               ? labelTokens(tokens, labels)
@@ -217,12 +235,21 @@ function openTokenClassification(
   };
 }
 
+/** `T` of a window, padding included. */
+function lengthOf({ inputIds, paddedLength = 0 }: TracedEncoding): number {
+  return Math.max(inputIds.length, paddedLength);
+}
+
 /** @throws `INVALID_INPUT` when parameters contradict each other. */
 function readStrategy(parameters: TokenClassificationParameters): Strategy {
   const { aggregation_strategy, grouped_entities, ignore_subwords, output, stride } = parameters;
   const grouped = ignore_subwords === true ? "first" : "simple";
   const usual = output === "entities" ? "first" : grouped_entities === true ? grouped : "none";
   const strategy = aggregation_strategy ?? usual;
+  if (parameters.all_tokens === true && (strategy !== "none" || typeof stride === "number")) {
+    const problem = `"all_tokens" is true, wanted no "aggregation_strategy", "output" and "stride" beside it`;
+    throw invalidInput(ACTION, problem);
+  }
   if (strategy !== "none") return strategy;
   const others = `wanted "simple", "first", "average" or "max"`;
   if (output === "entities") {

@@ -12,10 +12,11 @@ import type { InferenceRequest, JsonValue } from "../../inference.ts";
 import type { Log } from "../../observe/log.ts";
 import type { AppContext, AppEnv, ErrorRenderer } from "../context.ts";
 import { readBody } from "../body.ts";
-import { setAnswerHeaders, withoutCredentials } from "../exchange.ts";
+import { ownTextType, respondWithHead, setAnswerHeaders, withoutCredentials } from "../exchange.ts";
 import { onlyMethods, stickyKeyOf } from "../middleware.ts";
 import { renderJson, renderMedia, renderStream } from "../render.ts";
-import { respond, respondJson, setHeader } from "../respond.ts";
+import { respondJson, setHeader } from "../respond.ts";
+import { submit } from "../submit.ts";
 import {
   chooseDialect,
   fileAsJson,
@@ -23,6 +24,7 @@ import {
   prepareForDialect,
   type DialectChoice,
 } from "./huggingface-dialect.ts";
+import { answerGeneration, generate, isGeneration } from "./huggingface-generation.ts";
 import { toRequestContent } from "./huggingface-request.ts";
 
 export interface HuggingFaceOptions {
@@ -87,6 +89,11 @@ export function createHuggingFaceRoutes({
   for (const path of ["/", "/predict"]) {
     routes.post(path, (c) => predict(c, { dialect, maxBodyBytes }));
   }
+  for (const path of ["/generate", "/generate_stream"]) {
+    const stream = path === "/generate_stream";
+    routes.post(path, (c) => generate(c, { maxBodyBytes, stream }));
+    routes.all(path, onlyMethods("POST"));
+  }
   for (const path of ["/health", "/health/ready"]) {
     routes.get(path, (c) => health(c));
     routes.all(path, onlyMethods("GET", "HEAD"));
@@ -108,12 +115,12 @@ async function predict(
 ): Promise<Response> {
   // The body comes first: a refusal while the client still sends would reach it as a broken connection.
   const body = await readBody(c.req.raw, maxBodyBytes);
-  const { engine, description, model } = c
-    .get("models")
-    .ready(undefined, undefined, stickyKeyOf(c));
+  const ready = c.get("models").ready(undefined, undefined, stickyKeyOf(c));
+  const { engine, description, model } = ready;
   const received = toRequestContent(body, c.req.queries(), description);
   const spoken = chooseDialect(dialect, c.req.header("user-agent"));
   const data = prepareForDialect(received.data, description, spoken);
+  if (isGeneration(ready, data)) return answerGeneration(c, ready, data, { shape: "list" });
   const request: InferenceRequest = {
     id: c.get("requestId"),
     kind: "predict",
@@ -121,22 +128,26 @@ async function predict(
     ...(received.media !== undefined && { media: received.media }),
     headers: withoutCredentials(c.req.header()),
   };
-  const result = await engine.submit(request, c.get("waitFor")(model.requestTimeoutMs));
+  const result = await submit(c, ready, request, c.get("waitFor")(model.requestTimeoutMs));
   setAnswerHeaders(c, result, engine.now());
-  const { output } = result;
+  const { output, response } = result;
   if (dialect !== "toolkit" && description.handler === "default")
     setHeader(c, "vary", "user-agent");
   const accept = c.req.header("accept");
   switch (output.kind) {
     case "json": {
+      const type = ownTextType(result);
+      if (type !== undefined && typeof output.value === "string")
+        return respondWithHead(c, { body: output.value, headers: {} }, response);
       const answer = finishForDialect(output.value, data, description, spoken);
-      return respond(c, renderJson(answer, accept));
+      return respondWithHead(c, renderJson(answer, accept), response);
     }
     case "media": {
       const { media } = output;
-      return respond(
+      return respondWithHead(
         c,
         renderMedia(media, accept, () => fileAsJson(media, description)),
+        response,
       );
     }
     case "tensors": // nobody asks for them here
@@ -147,7 +158,7 @@ async function predict(
         onError: (error: unknown) => toStreamError(error, c.get("log")),
         onEnd: c.get("stopWaiting"),
       };
-      return respond(c, renderStream(output.chunks, accept, hooks));
+      return respondWithHead(c, renderStream(output.chunks, accept, hooks), response);
     }
   }
 }
@@ -186,6 +197,7 @@ function describe(c: AppContext, version: string): Record<string, JsonValue> {
     workers: engine === undefined ? null : { ...engine.workers },
     requests: engine === undefined ? null : { waiting: engine.waiting, running: engine.running },
     batching: engine === undefined ? null : describeBatching(engine.batching),
+    ...(description?.example !== undefined && { example: description.example }),
     server: "hubserve",
     version,
   };

@@ -243,7 +243,7 @@ const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: str
   [{ inputs: [{ role: "user", content: "Hi" }] }, `"inputs[0]" is an object, wanted a string`],
   [
     { inputs: PROMPT, stream: true },
-    `"stream" is true, wanted false, as answers are not streamed yet`,
+    `"stream" is true, wanted false, as this route answers a prompt, or a list of them, whole`,
   ],
   [
     { inputs: PROMPT, parameters: { details: true } },

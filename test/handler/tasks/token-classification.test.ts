@@ -305,7 +305,7 @@ test("no text has no entities", async () => {
 });
 
 const KNOWN =
-  "known are aggregation_strategy, ignore_labels, stride, output, truncation, max_length, grouped_entities, ignore_subwords";
+  "known are aggregation_strategy, ignore_labels, stride, output, all_tokens, truncation, max_length, grouped_entities, ignore_subwords";
 const OTHERS = `wanted "simple", "first", "average" or "max"`;
 
 const REFUSALS: readonly (readonly [data: Record<string, unknown>, sentence: string])[] = [
