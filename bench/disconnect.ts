@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   const ready = new Promise<string>((done) => (listening = done));
   for (const stream of [lines, errors]) {
     stream.on("line", (line) => {
-      const url = /Ready after .*(http:\/\/\S+)/.exec(line)?.[1];
+      const url = /Ready after .*(http:\/\/[^\s"]+)/.exec(line)?.[1];
       if (url !== undefined) listening(url);
       if (/POST \/ 499 /.test(line)) gone.shift()?.();
     });

@@ -24,6 +24,9 @@ export interface CallWaiting extends Waiting {
   stop(): void;
 }
 
+/** A client that leaves in the last tenth of its deadline is taken for one whose deadline has passed. */
+const EARLY = 0.1;
+
 export function waitFor(
   call: WaitedCall,
   { timeoutMs, startedAtMs, now }: CallLimits,
@@ -33,10 +36,11 @@ export function waitFor(
   const deadlineAtMs = Math.min(startedAtMs + timeoutMs, now() + ownMs);
   const late = (): void =>
     controller.abort(new DOMException("The request's deadline has passed", "TimeoutError"));
-  // The library cancels a call whose deadline has passed, too; its timer may be a little ahead of ours.
+  // A call whose deadline has passed is cancelled from the other side, too, whose timer began earlier than ours.
+  const earlyMs = Number.isFinite(ownMs) ? Math.max(1, ownMs * EARLY) : 1;
   const leave = (): void => {
     clearTimeout(timer);
-    if (now() >= deadlineAtMs - 1) late();
+    if (now() >= deadlineAtMs - earlyMs) late();
     else controller.abort(new DOMException("The client has left", "AbortError"));
   };
   const timer = setTimeout(late, Math.max(0, deadlineAtMs - now()));

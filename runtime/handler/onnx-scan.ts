@@ -70,9 +70,12 @@ const ENTRY = { key: 1, value: 2 } as const;
 /** How deep messages may lie in one another: 16 graphs, each in an attribute of a node. */
 const DEEPEST = 48;
 
-/** @param path Absolute. @throws RuntimeError `MODEL_INVALID` with what the file would make onnxruntime read. */
-export function scanOnnxFile(path: string): void {
-  const name = basename(path);
+/**
+ * @param path Absolute.
+ * @param name What it is called in messages.
+ * @throws RuntimeError `MODEL_INVALID` with what the file would make onnxruntime read.
+ */
+export function scanOnnxFile(path: string, name = basename(path)): void {
   try {
     using reader = new WireReader(path);
     assertNotOrtFormat(reader);

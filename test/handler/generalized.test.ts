@@ -59,7 +59,9 @@ async function askWithWarnings(
     onPass: () => undefined,
     maxPaddedTokens: 512,
   });
-  return outcome;
+  if (outcome === undefined || !("value" in outcome)) return outcome;
+  const { stages: _, ...answer } = outcome; // how long it took
+  return answer;
 }
 
 test("mode chooses the task before the card does, and the user before the mode", async () => {

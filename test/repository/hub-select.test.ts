@@ -25,6 +25,13 @@ describe("selectFiles()", () => {
     });
   });
 
+  test("takes both files of a decoder, and neither where one file does the same", () => {
+    const two = ["onnx/decoder_model.onnx", "onnx/decoder_with_past_model.onnx"];
+    assert.deepEqual(selectFiles(two, {}), two);
+    const merged = "onnx/decoder_model_merged.onnx";
+    assert.deepEqual(selectFiles([...two, merged], {}), [merged]);
+  });
+
   test("takes fp32 too when the repository's own handler may ask for it", () => {
     for (const handler of ["handler.ts", "handler.js", "handler.mjs"]) {
       assert.deepEqual(selectFiles([handler, ...MODEL], {}), [handler, ...MODEL]);

@@ -29,7 +29,7 @@ export interface JsonChoice {
    * @param scores `[V]` after penalties; changed.
    * @throws `NOT_SUPPORTED` where no token may come.
    */
-  choose(scores: Float32Array): number;
+  readonly choose: (scores: Float32Array) => number;
 }
 
 export function createJsonChoice(

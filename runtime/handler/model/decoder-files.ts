@@ -51,8 +51,7 @@ function withOnly(model: TaskModel, component: string): TaskModel {
 function join(first: PreTrainedModel, later: PreTrainedModel): LoadedNetwork {
   return {
     sessions: { model: first.sessions["model"], [LATER]: later.sessions["model"] },
-    forward: (inputs) =>
-      ("past_key_values" in inputs ? later : first).forward(inputs),
+    forward: (inputs) => ("past_key_values" in inputs ? later : first).forward(inputs),
     dispose: async () => [...(await first.dispose()), ...(await later.dispose())],
   };
 }

@@ -286,7 +286,7 @@ export async function loadNetwork(
   const isKnown = autoModel.supports(folder.config.model_type ?? "");
   const networkClass = isKnown && !isHalf ? autoModel : PreTrainedModel;
   for (const file of weights.files.filter((name) => name.endsWith(".onnx")))
-    scanOnnxFile(join(folder.repository, file));
+    scanOnnxFile(join(folder.repository, file), file);
   try {
     const network = await networkClass.from_pretrained(folder.path, {
       local_files_only: true,

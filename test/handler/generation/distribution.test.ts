@@ -90,9 +90,7 @@ for (const { scores: name, power, parameters, ...expected } of cases) {
     const most = kept.reduce((largest, id) => Math.max(largest, scores[id] ?? 0), -Infinity);
     const weights = kept.map((id) => Math.exp((scores[id] ?? 0) - most));
     const sum = weights.reduce((a, b) => a + b, 0);
-    const descending = Float64Array.from(weights, (weight) => weight / sum)
-      .sort()
-      .reverse();
+    const descending = weights.map((weight) => weight / sum).sort((a, b) => b - a);
     assert.equal(kept.length, expected.kept);
     if (expected.ids !== undefined)
       assert.equal(

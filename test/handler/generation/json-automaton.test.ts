@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import {
   createJsonAutomaton,
+  MOST_BREAKS,
   MOST_DEPTH,
-  MOST_DIGITS,
+  MOST_LEADING,
   MOST_SPACES,
 } from "../../../runtime/handler/generation/json-automaton.ts";
+import { MOST_DIGITS } from "../../../runtime/handler/generation/json-number.ts";
 
 type Verdict = "whole" | "beginning" | "wrong";
 
@@ -140,9 +142,13 @@ test("white space, digits and depth have bounds", () => {
   const spaces = (count: number): Verdict => judgeText(`{${" ".repeat(count)}`);
   assert.deepEqual([spaces(MOST_SPACES), spaces(MOST_SPACES + 1)], ["beginning", "wrong"]);
   assert.equal(
-    judgeText(`{${"\n".repeat(MOST_SPACES)}"a"${" ".repeat(MOST_SPACES)}:`),
+    judgeText(`{${"\t".repeat(MOST_SPACES)}"a"${" ".repeat(MOST_SPACES)}:`),
     "beginning",
   );
+  const breaks = (count: number): Verdict => judgeText(`{${"\n  ".repeat(count)}`);
+  assert.deepEqual([breaks(MOST_BREAKS), breaks(MOST_BREAKS + 1)], ["beginning", "wrong"]);
+  const leading = (count: number): Verdict => judgeText(" ".repeat(count));
+  assert.deepEqual([leading(MOST_LEADING), leading(MOST_LEADING + 1)], ["beginning", "wrong"]);
   for (const before of [`{"a":`, `{"a":-`, `{"a":1.`, `{"a":1e`, `{"a":1e-`]) {
     const digits = (count: number): Verdict => judgeText(before + "7".repeat(count));
     assert.deepEqual(
@@ -190,23 +196,35 @@ test("whatever JSON.stringify writes is taken, in one piece or in several", () =
 
 test("bytes that anybody makes up are an object for it exactly where they are one for JSON.parse", () => {
   const pieces = fc.constantFrom(
-    ...[`{`, `}`, `[`, `]`, `"`, `:`, `,`, ` `, `\n`, `\\`, `\\u`, `\\"`, `"a"`, `"a":`, `{"a":`],
-    ...[
-      `0`,
-      `1`,
-      `-`,
-      `.`,
-      `e`,
-      `E+`,
-      `true`,
-      `null`,
-      `fals`,
-      `é`,
-      `😀`,
-      `\\u00e9`,
-      `\\ud83d\\ude00`,
-      `x`,
-    ],
+    `{`,
+    `}`,
+    `[`,
+    `]`,
+    `"`,
+    `:`,
+    `,`,
+    ` `,
+    `\n`,
+    `\\`,
+    `\\u`,
+    `\\"`,
+    `"a"`,
+    `"a":`,
+    `{"a":`,
+    `0`,
+    `1`,
+    `-`,
+    `.`,
+    `e`,
+    `E+`,
+    `true`,
+    `null`,
+    `fals`,
+    `é`,
+    `😀`,
+    `\\u00e9`,
+    `\\ud83d\\ude00`,
+    `x`,
   );
   const made = fc.array(pieces, { maxLength: 14 }).map((all) => `{${all.join("")}`);
   // An object with something changed in it is nearly one.
