@@ -205,7 +205,7 @@ function assertNoTypingError(word: string, cwd: string): void {
   if (near === undefined) return;
   throw new RuntimeError(
     "INVALID_OPTION",
-    `Cannot run "${word}": there is no such command, and no such folder here; did you mean "hubserve ${near}"`,
+    `Cannot run "${word}": there is no such command, and no such folder here; did you mean "hubserve ${near}"?`,
   );
 }
 

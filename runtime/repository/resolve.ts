@@ -50,6 +50,7 @@ export interface RepositorySettings {
   readonly handler?: string | undefined;
   readonly task: string | undefined;
   readonly dtype: Dtype | undefined;
+  /** Where the default handler computes; on the CPU when absent. */
   readonly device?: Device;
   readonly threads: number | undefined;
   /** Hosts from which inputs given as URLs may be fetched. */
@@ -124,7 +125,8 @@ export async function prepareRepository({
       ...(handlerFile !== undefined && { handlerFile }),
       ...(settings.task !== undefined && { task: settings.task }),
       ...(settings.dtype !== undefined && { dtype: settings.dtype }),
-      ...(settings.device !== undefined && { device: settings.device }),
+      ...(settings.device !== undefined &&
+        settings.device !== "cpu" && { device: settings.device }),
       ...(settings.threads !== undefined && { intraOpThreads: settings.threads }),
       ...(settings.allowUrlInputs?.length && { urlHosts: settings.allowUrlInputs }),
       ...(dependencies !== undefined && { dependencies }),

@@ -45,7 +45,11 @@ export async function warmUp(
   }, longestMs);
   const startedAtMs = performance.now();
   try {
-    const output = await toOutput(await handler.call(request, contextOf(request, abort.signal)));
+    const context = contextOf(request, abort.signal);
+    // That the example was cut, say, concerns nobody; what an author's handler says may.
+    const surroundings =
+      kind === "default" ? { ...context, log: withoutWarnings(context.log) } : context;
+    const output = await toOutput(await handler.call(request, surroundings));
     if (output.kind === "stream") await readUntil(output.chunks, abort.signal);
   } catch (error) {
     const failure = toHandlerError(error, abort.signal);
@@ -71,6 +75,10 @@ function toData(example: JsonValue | undefined): InferenceRequest["data"] | unde
   if (typeof example !== "object" || example === null || Array.isArray(example)) return undefined;
   // Proof of the cast: JSON that is an object and no list.
   return structuredClone(example) as InferenceRequest["data"];
+}
+
+function withoutWarnings(log: Log): Log {
+  return { ...log, warn: (message, fields) => log.debug(message, fields) };
 }
 
 async function readUntil(chunks: AsyncIterable<JsonValue>, signal: AbortSignal): Promise<void> {
