@@ -13,6 +13,8 @@ export interface FakeGraphOptions {
   readonly kind?: "masks" | "counts columns" | "looks at the beginning";
   readonly inputs?: readonly string[];
   readonly type?: "float32" | "float16";
+  /** Whether it also gives new columns alone, as `fresh.0.key`. */
+  readonly givesColumns?: boolean;
   /** Called before each run. */
   readonly onRun?: (run: FakeRun) => void;
 }
@@ -25,6 +27,7 @@ export interface FakeRun {
   readonly feeds: Readonly<Record<string, Tensor>>;
 }
 
+const FRESH = "fresh.0.key";
 const PAST = "past_key_values.0.key";
 
 /** Runs like onnxruntime's session: into the arrays that it is given. */
@@ -33,6 +36,7 @@ export function fakeGraph({
   kind = "masks",
   inputs = [],
   type = "float32",
+  givesColumns = false,
   onRun = () => undefined,
 }: FakeGraphOptions = {}): GraphSession {
   const tensor = (name: string, shape: (string | number)[]) => ({
@@ -44,7 +48,7 @@ export function fakeGraph({
   const names = ["input_ids", "attention_mask", "position_ids", PAST, ...inputs];
   return {
     inputNames: names,
-    outputNames: ["logits", "present.0.key"],
+    outputNames: ["logits", "present.0.key", ...(givesColumns ? [FRESH] : [])],
     inputMetadata: names.map((name) =>
       name === PAST ? tensor(name, ["batch", 1, "past", 1]) : tensor(name, []),
     ),
@@ -54,7 +58,8 @@ export function fakeGraph({
       await new Promise((resolve) => void setImmediate(resolve)); // as the real one
       const { input_ids: ids, attention_mask: mask, [PAST]: past } = feeds;
       const present = fetches["present.0.key"];
-      if (!ids || !mask || !past || !present) throw new Error("something was not fed");
+      const isFresh = givesColumns && FRESH in fetches;
+      if (!ids || !mask || !past || !(present || isFresh)) throw new Error("something was not fed");
       const [rows = 0, fed = 0] = ids.dims;
       const columns = past.dims[2] ?? 0;
       onRun({ rows, columns, fed, wantsScores: "logits" in fetches, feeds });
@@ -86,16 +91,26 @@ export function fakeGraph({
           scores[(row * fed + column) * V + ((sum + shift) % V)] = 8;
         }
       }
-      fill(present, written);
-      if (!("logits" in fetches)) return {};
+      if (present) fill(present, written);
+      const columnsOnly = isFresh ? { [FRESH]: freshOf(ids, type) } : {};
+      if (!("logits" in fetches)) return columnsOnly;
       const onlyLast = feeds["num_logits_to_keep"] !== undefined;
       const kept = onlyLast ? lastOf(scores, rows, fed, V) : scores;
       const given = fetches["logits"];
       const dims = [rows, onlyLast ? 1 : fed, V];
       if (given) fill(given, [...kept]);
-      return { logits: given ?? new Tensor("float32", kept, dims) };
+      return { ...columnsOnly, logits: given ?? new Tensor("float32", kept, dims) };
     },
   };
+}
+
+/** What the cache is lengthened by: the tokens themselves. */
+function freshOf(ids: Tensor, type: "float32" | "float16"): Tensor {
+  const [rows = 0, fed = 0] = ids.dims;
+  const empty = type === "float32" ? new Float32Array(rows * fed) : new Uint16Array(rows * fed);
+  const tensor = new Tensor(type, empty as Float32Array, [rows, 1, fed, 1]); // its types know no float16 of bits
+  fill(tensor, numbersOf(ids));
+  return tensor;
 }
 
 /** The tokens that a fake graph of the kind that masks writes after a prompt. */

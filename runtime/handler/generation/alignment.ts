@@ -6,7 +6,8 @@
  * right. Graphs that count positions by columns give right answers only to rows of equal length. So two sequences are read
  * alone and together, and the scores compared.
  */
-import { CacheBlock, CacheMemory, type CacheRow, type PaddingSide } from "./cache-block.ts";
+import { CacheBlock, type CacheRow, type PaddingSide } from "./cache-block.ts";
+import { CacheMemory } from "./cache-memory.ts";
 import type { CausalGraph, Logits } from "./causal-graph.ts";
 import { stepFeeds } from "./feeds.ts";
 
@@ -23,34 +24,91 @@ const MOST_DIFFERENCE = 0.05;
 const SHORT = [1, 2, 3];
 const LONG = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5];
 
-/** Four short runs, or six. */
+/** What follows `SHORT` and `LONG` in a second step. */
+const SECOND = 2;
+
+/** Six short runs, or eight. */
 export async function findAlignment(graph: CausalGraph): Promise<Alignment> {
   const memory = new CacheMemory(graph.tensors);
-  const rows: CacheRow[] = [];
-  const alone: Float32Array[] = [];
+  const alone = await readAlone(graph, memory);
+  for (const side of ["left", "right"] as const)
+    if (await agrees(graph, CacheBlock.gather(memory, rowsOf(alone), side), alone)) return side;
+  return undefined;
+}
+
+/**
+ * Whether the cache of a graph can be filled in place: new columns are what it would have added, and neither padding on the left nor
+ * masked columns before the new ones change what it says. Eight short runs.
+ */
+export async function fillsInPlace(graph: CausalGraph): Promise<boolean> {
+  if (!graph.givesColumns) return false;
+  const alone = await readAlone(graph, new CacheMemory(graph.tensors));
+  const memory = new CacheMemory(graph.tensors, { inPlace: true });
+  return agrees(graph, CacheBlock.gather(memory, rowsOf(alone), "left"), alone);
+}
+
+/** A sequence, and its scores after the last token, and after one more. */
+interface Alone {
+  readonly ids: readonly number[];
+  /** Holds all but the last token. */
+  readonly row: CacheRow;
+  readonly scores: readonly Float32Array[];
+}
+
+async function readAlone(graph: CausalGraph, memory: CacheMemory): Promise<Alone[]> {
+  const read: Alone[] = [];
   for (const ids of [SHORT, LONG]) {
     const block = new CacheBlock(memory, 1, 0, "left");
     await graph.run(block, { ...stepFeeds(block, [0], [ids.slice(0, -1)]), logits: "none" });
     const row = { block, index: 0, length: ids.length - 1 };
     const copy = CacheBlock.gather(memory, [row], "left");
-    const logits = await graph.run(copy, {
-      ...stepFeeds(copy, [row.length], [ids.slice(-1)]),
-      logits: "last",
-    });
-    rows.push(row);
-    alone.push(scoresOf(logits, 0));
+    read.push({ ids, row, scores: await twoSteps(graph, copy, [row.length], [ids]) });
   }
-  for (const side of ["left", "right"] as const) {
-    const block = CacheBlock.gather(memory, rows, side);
-    const lengths = rows.map(({ length }) => length);
-    const next = [SHORT.slice(-1), LONG.slice(-1)];
-    const logits = await graph.run(block, { ...stepFeeds(block, lengths, next), logits: "last" });
-    if (
-      alone.every((scores, row) => differenceOf(scores, scoresOf(logits, row)) <= MOST_DIFFERENCE)
-    )
-      return side;
+  return read;
+}
+
+/** Whether all say in one block what each says alone. */
+async function agrees(
+  graph: CausalGraph,
+  block: CacheBlock,
+  alone: readonly Alone[],
+): Promise<boolean> {
+  const lengths = alone.map(({ row }) => row.length);
+  const found = await twoSteps(
+    graph,
+    block,
+    lengths,
+    alone.map(({ ids }) => ids),
+  );
+  const expected = [0, 1].flatMap((step) => alone.flatMap(({ scores }) => scores[step] ?? []));
+  return expected.every(
+    (scores, place) => differenceOf(scores, found[place] ?? new Float32Array(0)) <= MOST_DIFFERENCE,
+  );
+}
+
+/** @returns The scores of each row after the last token, then those after one more. */
+async function twoSteps(
+  graph: CausalGraph,
+  block: CacheBlock,
+  lengths: readonly number[],
+  texts: readonly (readonly number[])[],
+): Promise<Float32Array[]> {
+  const scores: Float32Array[] = [];
+  for (const step of [0, 1]) {
+    const next = texts.map((ids) => (step === 0 ? ids.slice(-1) : [SECOND]));
+    const feeds = stepFeeds(
+      block,
+      lengths.map((length) => length + step),
+      next,
+    );
+    const logits = await graph.run(block, { ...feeds, logits: "last" });
+    for (const row of texts.keys()) scores.push(scoresOf(logits, row));
   }
-  return undefined;
+  return scores;
+}
+
+function rowsOf(alone: readonly Alone[]): CacheRow[] {
+  return alone.map(({ row }) => row);
 }
 
 /** A row's scores after its last column. */

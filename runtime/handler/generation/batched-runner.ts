@@ -1,12 +1,13 @@
 /**
  * Runs ordinary graphs over all sequences at once: one token each, whatever their lengths.
  *
- * The sequences of a run lie in one block of the cache. While the same ones go on, nothing is copied; when one joins or leaves, the
- * rows are gathered into a new block, which costs about what the graph itself copies in a step. Rows that wait keep
- * a block of their own.
+ * The sequences of a run lie in one block of the cache. While the same ones go on, nothing is copied. When one joins or leaves, the
+ * rows are gathered into a new block; in a block that is filled in place, only the one that joins is copied, or the
+ * last one into the place of the one that left. Rows that wait keep a block of their own.
  */
 import { findAlignment, scoresOf, type Alignment } from "./alignment.ts";
-import { bytesPerToken, CacheBlock, CacheMemory, type CacheRow } from "./cache-block.ts";
+import { CacheBlock, type CacheRow } from "./cache-block.ts";
+import { bytesPerToken, CacheMemory } from "./cache-memory.ts";
 import type { CausalGraph } from "./causal-graph.ts";
 import { planCohorts } from "./cohorts.ts";
 import { promptFeeds, stepFeeds } from "./feeds.ts";
@@ -18,6 +19,8 @@ export interface BatchedRunnerOptions {
   readonly weightsBytes: number;
   /** What shorter prompts are filled with; masked, so that any token does. */
   readonly padId: number;
+  /** Whether caches are filled in place, which the graph has been found fit for (`fillsInPlace`). */
+  readonly inPlace?: boolean;
 }
 
 /** Scores that may be computed and thrown away for a prompt's last one: 8 MiB of float32. */
@@ -28,15 +31,22 @@ const LARGE_VOCABULARY = 2 ** 17;
 const MOST_PADDING = 0.2;
 /** More would not make a run cheaper for each. */
 const MOST_TOGETHER = 16;
+/** Columns that nobody of a block needs any more; with more it is gathered anew. */
+const MOST_UNUSED = 64;
 
-export function createBatchedRunner({ graph, weightsBytes, padId }: BatchedRunnerOptions): Runner {
-  const memory = new CacheMemory(graph.tensors);
+export function createBatchedRunner({
+  graph,
+  weightsBytes,
+  padId,
+  inPlace = false,
+}: BatchedRunnerOptions): Runner {
+  const memory = new CacheMemory(graph.tensors, { inPlace });
   const { vocabulary = LARGE_VOCABULARY } = graph;
   /** Where the scores of a step's runs are written, one after the other. */
   const scoreBuffers: Float32Array[] = [];
   const costs = { weightsBytes, bytesPerToken: bytesPerToken(graph.tensors) };
-  let alignment: Promise<Alignment> | undefined;
-  let known: Alignment;
+  let known: Alignment = inPlace ? "left" : undefined;
+  let alignment: Promise<Alignment> | undefined = inPlace ? Promise.resolve(known) : undefined;
 
   /** Found out when rows of unequal length meet for the first time. */
   async function align(): Promise<Alignment> {
@@ -66,15 +76,56 @@ export function createBatchedRunner({ graph, weightsBytes, padId }: BatchedRunne
     return block;
   }
 
-  /** The block that holds these rows and no others. */
+  /** The block that holds these rows and no others, each in a place of its own: a fork shares its place until one of the two goes on. */
   function blockOf(rows: readonly CacheRow[]): CacheBlock {
     const block = rows[0]?.block;
     const isTheirs =
       block !== undefined &&
       block.rows === rows.length &&
       block.users.size === rows.length &&
-      rows.every((row) => row.block === block);
-    return isTheirs ? block : gather(rows);
+      rows.every((row) => row.block === block) &&
+      new Set(rows.map(({ index }) => index)).size === rows.length;
+    if (isTheirs) return block;
+    const host = inPlace ? hostOf(rows) : undefined;
+    return host === undefined ? gather(rows) : settle(rows, host);
+  }
+
+  /** The block that most of them lie in, if it is worth keeping: the others fit in, and it is not much wider than they need. */
+  function hostOf(rows: readonly CacheRow[]): CacheBlock | undefined {
+    const counts = new Map<CacheBlock, number>();
+    for (const { block } of rows)
+      if (block !== undefined) counts.set(block, (counts.get(block) ?? 0) + 1);
+    const [[host, count] = []] = [...counts].sort(([, a], [, b]) => b - a);
+    if (host === undefined || count === undefined || 2 * count < rows.length) return undefined;
+    const unused = host.columns - Math.max(...rows.map(({ length }) => length));
+    const strangers = host.users.size - count;
+    return unused >= 0 && unused <= MOST_UNUSED && strangers < count ? host : undefined;
+  }
+
+  /** Makes these the only rows of a block: others leave it, new ones come in, and no place stays empty. */
+  function settle(rows: readonly CacheRow[], host: CacheBlock): CacheBlock {
+    for (const user of host.users) if (!rows.includes(user)) gather([user]);
+    const count = rows.length;
+    const staying = new Map<number, CacheRow>();
+    for (const row of rows)
+      if (row.block === host && !staying.has(row.index)) staying.set(row.index, row);
+    const stays = (row: CacheRow): boolean => staying.get(row.index) === row;
+    const free = Array.from({ length: count }, (_, place) => place).filter(
+      (place) => !staying.has(place),
+    );
+    if (count > host.rows) host.resize(count);
+    // Those who come first: what they are copied from, a row they were forked from, may be moved afterwards.
+    const coming = rows.filter((row) => row.block !== host || !stays(row));
+    const moving = [...staying.values()].filter(({ index }) => index >= count);
+    for (const row of [...coming, ...moving]) {
+      const place = free.pop();
+      if (place === undefined) throw new RangeError("the block has no place for a row");
+      host.put(place, row);
+      if (row.block !== host) enter(row, host, place);
+      row.index = place;
+    }
+    host.resize(count);
+    return host;
   }
 
   /** They stay as they are until the next step. */

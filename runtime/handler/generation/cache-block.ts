@@ -3,27 +3,19 @@
  *
  * Rows of unequal length are padded to the longest: on the left, so that every row's next token goes into the same new
  * column, or on the right, where a graph wants it so (`alignment.ts`). Two buffers lie behind each array: a run reads one and
- * writes the other, one column longer, so that no step copies a cache in JavaScript or leaves one to the garbage
- * collector; a block that is no longer needed lends its buffers to the next (`notes/generation.md` has what was measured).
+ * writes the other, one column longer, so that no step copies a cache in JavaScript; a block that is no longer needed lends its
+ * buffers to the next.
+ *
+ * Where the graph gives the new columns by themselves (`../model/new-columns.ts`) there is one buffer, which has columns to spare. A run
+ * reads all of it, the mask hides what is not filled, and the new columns are put in place; rows come and go one by one
+ * (`notes/generation.md` has what was measured).
  *
  * Letters: `B` rows, `H` heads of keys and values, `T` columns, `D` a head's size. An array is `[B, H, T, D]`.
  */
+import { emptyOf, type CacheArray, type CacheMemory, type CacheTensor } from "./cache-memory.ts";
 
 /** Where the padding of a shorter row lies. */
 export type PaddingSide = "left" | "right";
-
-/** One of the cache's tensors, as the graph declares it. */
-export interface CacheTensor {
-  /** Its name as an input, and as an output. */
-  readonly past: string;
-  readonly present: string;
-  readonly type: "float32" | "float16";
-  readonly heads: number;
-  readonly size: number;
-}
-
-/** float16 has its bits here, whatever array the runtime makes of them. */
-export type CacheArray = Float32Array | Uint16Array;
 
 /** What is kept of one sequence: a row of a block. */
 export interface CacheRow {
@@ -36,46 +28,23 @@ export interface CacheRow {
 /** Columns that a new buffer has to spare. */
 const SPARE_COLUMNS = 64;
 
-/** Buffers that wait for their next use: enough for the two of a block. */
-const MOST_FREE = 2;
+/** Columns that a block in place is widened by: few, as every run attends to all of them. */
+const WIDER_BY = 32;
 
-/** Memory for blocks. New memory costs a page fault every 4 KiB, which can take longer than the copy. */
-export class CacheMemory {
-  readonly tensors: readonly CacheTensor[];
-  readonly #free: CacheArray[][];
+/** Rows that a block in place is given memory for at once. */
+const ROWS_AT_ONCE = 4;
 
-  constructor(tensors: readonly CacheTensor[]) {
-    this.tensors = tensors;
-    this.#free = tensors.map(() => []);
-  }
-
-  /** At least `count` elements, whatever they are. */
-  take(index: number, count: number): CacheArray {
-    const free = this.#free[index] ?? [];
-    const place = free.findIndex(({ length }) => length >= count && length <= 4 * count);
-    const [found] = place < 0 ? [] : free.splice(place, 1);
-    if (found !== undefined) return found;
-    return this.tensors[index]?.type === "float16"
-      ? new Uint16Array(count)
-      : new Float32Array(count);
-  }
-
-  /** The largest are kept. */
-  give(index: number, array: CacheArray): void {
-    const free = this.#free[index];
-    if (free === undefined) return;
-    free.push(array);
-    free.sort((a, b) => b.length - a.length);
-    free.length = Math.min(free.length, MOST_FREE);
-  }
-}
+/** Up to so many numbers a loop is faster than a view and a copy. */
+const FEW_NUMBERS = 128;
 
 export class CacheBlock {
   /** The sequences whose keys and values lie here; only while each has a row of its own may the block go on as it is. */
   readonly users = new Set<CacheRow>();
-  readonly rows: number;
   readonly side: PaddingSide;
+  #rows: number;
   #columns: number;
+  /** Columns that the buffers are laid out for; those beyond `#columns` are zeros. */
+  #width: number;
   readonly #memory: CacheMemory;
   #current: CacheArray[];
   #spare: (CacheArray | undefined)[];
@@ -83,22 +52,38 @@ export class CacheBlock {
   /** Its contents are whatever was in memory, unless it has no columns. */
   constructor(memory: CacheMemory, rows: number, columns: number, side: PaddingSide) {
     this.#memory = memory;
-    this.rows = rows;
+    this.#rows = rows;
     this.#columns = columns;
+    this.#width = columns === 0 || !memory.inPlace ? columns : widthFor(columns + 1);
     this.side = side;
     this.#current = memory.tensors.map((tensor, index) =>
-      columns === 0 ? emptyOf(tensor) : this.#take(index, columns),
+      columns === 0 ? emptyOf(tensor) : this.#take(index, this.#width),
     );
     this.#spare = memory.tensors.map(() => undefined);
   }
 
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** The filled ones. */
   get columns(): number {
     return this.#columns;
   }
 
+  /** Those that a run is shown; new tokens come after them. */
+  get width(): number {
+    return this.#width;
+  }
+
+  /** Whether runs give new columns to `append`, and write no `present`. */
+  get inPlace(): boolean {
+    return this.#memory.inPlace;
+  }
+
   /** What a run reads: tensor `index` as `[B, H, T, D]`. */
   past(index: number): { readonly data: CacheArray; readonly dims: readonly number[] } {
-    return this.#view(this.#current[index], index, this.#columns);
+    return this.#view(this.#current[index], index, this.#width);
   }
 
   /** Where a run writes it, `more` columns longer. */
@@ -120,6 +105,65 @@ export class CacheBlock {
       this.#current[index] = written;
     }
     this.#columns += more;
+    this.#width = this.#columns;
+  }
+
+  /**
+   * Puts what a run has read behind what was there.
+   *
+   * @param fresh For each tensor `[B, H, more, D]`.
+   */
+  append(fresh: readonly CacheArray[], more: number): void {
+    if (this.#columns + more > this.#width) this.#widen(widthFor(this.#columns + more));
+    for (const [t, target] of this.#current.entries()) {
+      const { heads, size } = this.#tensor(t);
+      const source = fresh[t];
+      if (source?.length !== this.#rows * heads * more * size)
+        throw new TypeError(`the graph gave ${source?.length ?? "no"} numbers of ${more} columns`);
+      const length = more * size;
+      for (let head = 0; head < this.#rows * heads; head++)
+        copy(source, head * length, target, (head * this.#width + this.#columns) * size, length);
+    }
+    this.#columns += more;
+  }
+
+  /** Has room for so many rows; the last ones go where they are fewer. */
+  resize(rows: number): void {
+    const memory = this.#memory;
+    const before = this.#current;
+    const used = before.map((_, t) => this.#count(t, this.#width));
+    this.#rows = rows;
+    this.#current = before.map((array, t) => {
+      if (array.length >= this.#count(t, this.#width)) return array;
+      const larger = this.#take(t, this.#width);
+      larger.set(array.subarray(0, used[t]));
+      memory.give(t, array);
+      return larger;
+    });
+  }
+
+  /** Copies a row, of this block or another one, to a place that is free. */
+  put(place: number, row: CacheRow): void {
+    for (const [t, target] of this.#current.entries())
+      this.#copyRow(target, t, place, row, row.length);
+  }
+
+  #widen(width: number): void {
+    const old = this.#width;
+    const before = this.#current;
+    this.#width = width;
+    this.#current = before.map((array, t) => {
+      const { heads, size } = this.#tensor(t);
+      const wider = this.#take(t, width);
+      const filled = this.#columns * size;
+      for (let head = 0; head < this.#rows * heads; head++) {
+        const to = head * width * size;
+        copy(array, head * old * size, wider, to, filled);
+        wider.fill(0, to + filled, to + width * size);
+      }
+      if (array.length > 0) this.#memory.give(t, array);
+      return wider;
+    });
   }
 
   /** Lends its buffers to others; it must not be read any more. */
@@ -165,20 +209,20 @@ export class CacheBlock {
     const data = from === undefined ? undefined : from.#current[t];
     const start = this.#startOf(length);
     for (let head = 0; head < heads; head++) {
-      const to = (place * heads + head) * this.#columns * size;
+      const to = (place * heads + head) * this.#width * size;
       // Zeros: padding is masked, but zero times infinity is not a number.
       target.fill(0, to, to + start * size);
-      target.fill(0, to + (start + length) * size, to + this.#columns * size);
+      target.fill(0, to + (start + length) * size, to + this.#width * size);
       if (from === undefined || data === undefined) continue;
-      const begin = ((index * heads + head) * from.columns + from.#startOf(row.length)) * size;
-      target.set(data.subarray(begin, begin + length * size), to + start * size);
+      const begin = ((index * heads + head) * from.width + from.#startOf(row.length)) * size;
+      copy(data, begin, target, to + start * size, length * size);
     }
   }
 
   #view(array: CacheArray | undefined, index: number, columns: number) {
     if (array === undefined) throw new TypeError("the block has been disposed of");
     const { heads, size } = this.#tensor(index);
-    const dims = [this.rows, heads, columns, size];
+    const dims = [this.#rows, heads, columns, size];
     return { data: array.subarray(0, this.#count(index, columns)), dims };
   }
 
@@ -190,22 +234,29 @@ export class CacheBlock {
 
   #count(index: number, columns: number): number {
     const { heads, size } = this.#tensor(index);
-    return this.rows * heads * columns * size;
+    return this.#rows * heads * columns * size;
   }
 
   #take(index: number, columns: number): CacheArray {
-    return this.#memory.take(index, this.#count(index, columns + SPARE_COLUMNS));
+    const { inPlace } = this.#memory;
+    if (!inPlace) return this.#memory.take(index, this.#count(index, columns + SPARE_COLUMNS));
+    const { heads, size } = this.#tensor(index);
+    const rows = this.#rows === 1 ? 1 : Math.ceil(this.#rows / ROWS_AT_ONCE) * ROWS_AT_ONCE;
+    return this.#memory.take(index, rows * heads * columns * size);
   }
 }
 
-/** What one token of one sequence takes in the cache, in bytes. */
-export function bytesPerToken(tensors: readonly CacheTensor[]): number {
-  return tensors.reduce(
-    (sum, { heads, size, type }) => sum + heads * size * (type === "float16" ? 2 : 4),
-    0,
-  );
+function widthFor(columns: number): number {
+  return Math.ceil(columns / WIDER_BY) * WIDER_BY;
 }
 
-function emptyOf({ type }: CacheTensor): CacheArray {
-  return type === "float16" ? new Uint16Array(0) : new Float32Array(0);
+function copy(
+  source: CacheArray,
+  from: number,
+  target: CacheArray,
+  to: number,
+  length: number,
+): void {
+  if (length > FEW_NUMBERS) target.set(source.subarray(from, from + length), to);
+  else for (let i = 0; i < length; i++) target[to + i] = source[from + i] ?? 0;
 }

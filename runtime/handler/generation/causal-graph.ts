@@ -5,11 +5,12 @@
  * step. Known are graphs whose cache is `[B, H, T, D]` for each key and value, merged, in two files or not, of any family; others
  * (states of recurrent layers, caches in another order) are left to `single-runner.ts`.
  *
- * Letters: `B` rows, `N` new tokens of each, `T` columns of the cache before, `V` tokens of the vocabulary.
+ * Letters: `B` rows, `N` new tokens of each, `T` columns of the cache that the run is shown, `V` tokens of the vocabulary.
  */
 import { Tensor, type InferenceSession } from "onnxruntime-node";
 
-import type { CacheArray, CacheBlock, CacheTensor } from "./cache-block.ts";
+import type { CacheBlock } from "./cache-block.ts";
+import type { CacheArray, CacheTensor } from "./cache-memory.ts";
 
 /** One run of the graph. */
 export interface Pass {
@@ -40,6 +41,8 @@ export interface CausalGraph {
   readonly givesLastOnly: boolean;
   /** Whether a prompt may be read in parts: old merged exports have a branch for its first part and one for single tokens. */
   readonly readsParts: boolean;
+  /** Whether it can give new columns by themselves, for blocks in place. */
+  readonly givesColumns: boolean;
   /** Reads new tokens into the cache, which is as many columns longer afterwards. */
   run(block: CacheBlock, pass: Pass): Promise<Logits | undefined>;
 }
@@ -64,11 +67,13 @@ const KNOWN_INPUTS = [
 /**
  * @param beginning Where an export has two files: the graph that reads into an empty cache, and has no inputs for one. `session` then
  *   reads one token at a time.
+ * @param columns What an output `present…` is → the output that has its new columns alone (`../model/new-columns.ts`).
  * @returns `undefined` where the graph has no cache, or one that is not `[B, H, T, D]`.
  */
 export function openCausalGraph(
   session: GraphSession,
   beginning?: GraphSession,
+  columns: ReadonlyMap<string, string> = new Map(),
 ): CausalGraph | undefined {
   const tensors = cacheTensorsOf(session);
   if (tensors === undefined) return undefined;
@@ -79,16 +84,22 @@ export function openCausalGraph(
   const keepsOf = ({ inputNames }: GraphSession): string | undefined =>
     KEEPS_LOGITS.find((name) => inputNames.includes(name));
   const scores = scoresOf(session);
+  const fresh = tensors.flatMap(({ present }) => columns.get(present) ?? []);
+  const givesColumns =
+    beginning === undefined &&
+    fresh.length === tensors.length &&
+    fresh.every((name) => session.outputNames.includes(name));
 
   return {
     tensors,
     vocabulary: scores.size,
     givesLastOnly: keepsOf(beginning ?? session) !== undefined,
+    givesColumns,
     readsParts: beginning === undefined && !session.inputNames.includes("use_cache_branch"),
     async run(block, { ids, mask, positions, logits, into }) {
       const B = block.rows;
       const N = ids.length / B;
-      const T = block.columns;
+      const T = block.width;
       const graph = T === 0 && beginning !== undefined ? beginning : session;
       const has = (name: string): boolean => graph.inputNames.includes(name);
       const keeps = keepsOf(graph);
@@ -110,10 +121,16 @@ export function openCausalGraph(
       }
       for (const [index, { past, present, type }] of tensors.entries()) {
         if (graph === session) feeds[past] = toTensor(type, block.past(index));
-        fetches[present] = toTensor(type, block.present(index, N));
+        if (!block.inPlace) fetches[present] = toTensor(type, block.present(index, N));
       }
+      if (block.inPlace) for (const name of fresh) fetches[name] = null;
       const outputs = await graph.run(feeds, fetches);
-      block.advance(N);
+      if (block.inPlace)
+        block.append(
+          fresh.map((name) => toCacheArray(outputs[name])),
+          N,
+        );
+      else block.advance(N);
       return logits === "none" ? undefined : toLogits(outputs["logits"]);
     },
   };
@@ -169,6 +186,14 @@ function toTensor(
 ): Tensor {
   // Where there is a Float16Array, the library lays one over the bits: no copy.
   return new Tensor(type, data as Float32Array, dims); // its types know no float16 of bits
+}
+
+function toCacheArray(tensor: Tensor | undefined): CacheArray {
+  const data = tensor?.data;
+  if (data instanceof Float32Array || data instanceof Uint16Array) return data;
+  if (tensor?.type !== "float16" || !ArrayBuffer.isView(data))
+    throw new Error(`the graph's new columns are ${tensor?.type ?? "missing"}`);
+  return new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2); // a Float16Array
 }
 
 function toLogits(tensor: Tensor | undefined): Logits {

@@ -1,7 +1,7 @@
 /**
  * What a run is fed besides the cache: tokens, mask and positions.
  *
- * Letters: `B` rows, `N` new tokens of each, `T` columns of the cache before.
+ * Letters: `B` rows, `N` new tokens of each, `T` columns of the cache that are shown to the run.
  */
 import type { CacheBlock } from "./cache-block.ts";
 import type { Pass } from "./causal-graph.ts";
@@ -11,22 +11,25 @@ import type { Pass } from "./causal-graph.ts";
  * @param unread The new ones: as many for each row.
  */
 export function stepFeeds(
-  block: Pick<CacheBlock, "rows" | "columns" | "side">,
+  block: Pick<CacheBlock, "rows" | "columns" | "width" | "side">,
   lengths: readonly number[],
   unread: readonly (readonly number[])[],
 ): Omit<Pass, "logits"> {
   const B = block.rows;
   const N = unread[0]?.length ?? 0;
-  const width = block.columns + N;
+  const T = block.width;
+  const width = T + N;
   const ids = new BigInt64Array(B * N);
   const positions = new BigInt64Array(B * N);
   const mask = new BigInt64Array(B * width);
   for (const [row, tokens] of unread.entries()) {
     const length = lengths[row] ?? 0;
-    const filled = length + N;
-    // With padding on the right the new tokens follow the old ones: the graph puts them there.
-    const start = row * width + (block.side === "left" ? width - filled : 0);
-    mask.fill(1n, start, start + filled);
+    const first = row * width;
+    if (block.side === "left") {
+      // Between what is filled and the new tokens there may be columns to spare.
+      mask.fill(1n, first + block.columns - length, first + block.columns);
+      mask.fill(1n, first + T, first + width);
+    } else mask.fill(1n, first, first + length + N); // the graph puts the new ones behind the old
     for (const [offset, id] of tokens.entries()) {
       ids[row * N + offset] = BigInt(id);
       positions[row * N + offset] = BigInt(length + offset);

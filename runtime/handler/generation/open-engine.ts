@@ -6,9 +6,11 @@ import { join } from "node:path";
 
 import type { PreTrainedTokenizer } from "@huggingface/transformers";
 
+import type { LoadedNetwork } from "../model/decoder-files.ts";
 import { openCausalDecoder, type Network } from "../model/decoder.ts";
 import { run as searchBeams } from "../model/generation.ts";
 import type { TaskModel } from "../tasks/task.ts";
+import { fillsInPlace } from "./alignment.ts";
 import { createBatchedRunner } from "./batched-runner.ts";
 import { openCausalGraph, type GraphSession } from "./causal-graph.ts";
 import { chooseLimits } from "./limits.ts";
@@ -18,7 +20,7 @@ import { createTextEngine, type TextEngine } from "./text-engine.ts";
 /** Puts the parts together for a loaded model. */
 export async function openTextEngine(
   model: TaskModel,
-  network: Network,
+  network: Network & Pick<LoadedNetwork, "columns">,
   {
     tokenizer,
     padId,
@@ -27,15 +29,20 @@ export async function openTextEngine(
 ): Promise<TextEngine> {
   const sessions: Readonly<Record<string, GraphSession>> = network.sessions;
   const { model: first, decoder_with_past_model: later } = sessions;
-  const session = sessions["decoder_model_merged"] ?? later ?? first;
+  const session = network.columns?.session ?? sessions["decoder_model_merged"] ?? later ?? first;
   if (session === undefined) throw new TypeError("the network has no decoder");
-  const graph = openCausalGraph(session, later === undefined ? undefined : first);
+  const graph = openCausalGraph(
+    session,
+    later === undefined ? undefined : first,
+    network.columns?.columns,
+  );
   const runner =
     graph === undefined
       ? createSingleRunner(network, padId)
       : createBatchedRunner({
           graph,
           padId,
+          inPlace: await fillsInPlace(graph),
           weightsBytes: await sizeOf(model),
         });
   return createTextEngine({

@@ -9,23 +9,30 @@ import type { PreTrainedModel } from "@huggingface/transformers";
 
 import type { TaskModel } from "../tasks/task.ts";
 import type { Network } from "./decoder.ts";
+import { loadWithNewColumns, type ColumnsSession } from "./columns-session.ts";
 import { loadNetwork } from "./encoder.ts";
 
 const FIRST = "decoder_model";
 const LATER = "decoder_with_past_model";
 
 /** A network that is to be disposed of. */
-export type LoadedNetwork = Network & Pick<PreTrainedModel, "dispose">;
+export interface LoadedNetwork extends Network, Pick<PreTrainedModel, "dispose"> {
+  /** The session itself, where the graph also tells its new columns: `sessions.model` does not show them. */
+  readonly columns?: ColumnsSession;
+}
 
 /** @throws `MODEL_INVALID` when a file is missing or broken. */
 export async function loadDecoder(
   model: TaskModel,
   autoModel: Parameters<typeof loadNetwork>[1],
-  options: Parameters<typeof loadNetwork>[2],
+  options: NonNullable<Parameters<typeof loadNetwork>[2]>,
 ): Promise<LoadedNetwork> {
   const { components } = model.weights;
   if (components[FIRST] === undefined || components[LATER] === undefined)
-    return loadNetwork(model, autoModel, options);
+    return (
+      (await loadWithNewColumns(model, autoModel, options)) ??
+      loadNetwork(model, autoModel, options)
+    );
   const first = await loadNetwork(withOnly(model, FIRST), autoModel, options);
   try {
     const { onSession: _, ...rest } = withOnly(model, LATER); // the first has the inputs that clients may know of

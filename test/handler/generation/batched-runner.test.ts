@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { findAlignment } from "../../../runtime/handler/generation/alignment.ts";
+import { fillsInPlace, findAlignment } from "../../../runtime/handler/generation/alignment.ts";
 import { createBatchedRunner } from "../../../runtime/handler/generation/batched-runner.ts";
 import type { CacheRow } from "../../../runtime/handler/generation/cache-block.ts";
 import {
@@ -13,8 +13,10 @@ import { planCohorts } from "../../../runtime/handler/generation/cohorts.ts";
 import { indexOfLargest } from "../../../runtime/handler/model/generation-choice.ts";
 import { expectedOf, fakeGraph, type FakeRun } from "../../support/fake-graph.ts";
 
+const COLUMNS = new Map([["present.0.key", "fresh.0.key"]]);
+
 function open(session: GraphSession): CausalGraph {
-  const graph = openCausalGraph(session);
+  const graph = openCausalGraph(session, undefined, COLUMNS);
   assert.ok(graph);
   return graph;
 }
@@ -22,8 +24,8 @@ function open(session: GraphSession): CausalGraph {
 const PROMPTS = [[1], [2, 3, 4], [5, 6], [7, 8, 9, 1, 2], [3, 3]];
 
 /** Reads the prompts and writes `count` tokens after each; a new one joins and an old one leaves after every second step. */
-async function writeAll(graph: CausalGraph, count: number): Promise<number[][]> {
-  const runner = createBatchedRunner({ graph, weightsBytes: 1e6, padId: 0 });
+async function writeAll(graph: CausalGraph, count: number, inPlace = false): Promise<number[][]> {
+  const runner = createBatchedRunner({ graph, weightsBytes: 1e6, padId: 0, inPlace });
   const written: number[][] = PROMPTS.map(() => []);
   const rows = new Map<number, { row: CacheRow; last: number }>();
   let next = 0;
@@ -62,6 +64,97 @@ for (const kind of ["masks", "looks at the beginning"] as const) {
     assert.equal(await findAlignment(graph), kind === "masks" ? "left" : "right");
   });
 }
+
+for (const type of ["float32", "float16"] as const) {
+  test(`caches of ${type} are filled in place, past where a block is widened`, async () => {
+    const graph = open(fakeGraph({ givesColumns: true, type }));
+    assert.equal(await fillsInPlace(graph), true);
+    assert.deepEqual(
+      await writeAll(graph, 80, true),
+      PROMPTS.map((prompt) => expectedOf(prompt, 80)),
+    );
+  });
+}
+
+for (const inPlace of [false, true]) {
+  test(`a fork gets a place of its own when another leaves its own free, ${inPlace ? "in place" : "with two buffers"}`, async () => {
+    const graph = open(fakeGraph({ givesColumns: inPlace }));
+    const runner = createBatchedRunner({ graph, weightsBytes: 1e6, padId: 0, inPlace });
+    const [first, second] = [runner.open(), runner.open()];
+    await runner.read(first, [1, 2], "none");
+    await runner.read(second, [3, 4], "none");
+    await runner.step([first, second], [5, 6]);
+    const fork = runner.fork?.(first);
+    assert.ok(fork);
+    runner.release(second);
+    const scores = await runner.step([first, fork], [7, 8]);
+    assert.deepEqual(
+      scores.map((own) => [indexOfLargest(own)]),
+      [expectedOf([1, 2, 5, 7], 1), expectedOf([1, 2, 5, 8], 1)],
+    );
+  });
+}
+
+test("only graphs that may be shown masked columns are filled in place", async () => {
+  for (const kind of ["counts columns", "looks at the beginning"] as const)
+    assert.equal(await fillsInPlace(open(fakeGraph({ givesColumns: true, kind }))), false);
+  assert.equal(await fillsInPlace(open(fakeGraph())), false, "it does not give columns");
+});
+
+test("in place a run reads one array, and those who stay are not copied when others come and go", async () => {
+  const seen: { data: ArrayBufferLike; rows: number; columns: number }[] = [];
+  const graph = open(
+    fakeGraph({
+      givesColumns: true,
+      onRun({ feeds, rows, columns }) {
+        const data = feeds["past_key_values.0.key"]?.data;
+        if (data instanceof Float32Array) seen.push({ data: data.buffer, rows, columns });
+      },
+    }),
+  );
+  const runner = createBatchedRunner({ graph, weightsBytes: 1e6, padId: 0, inPlace: true });
+  const prompts = [[1, 2], [3], [4, 5, 6], [7, 1, 2]];
+  const rows: CacheRow[] = [];
+  for (const prompt of prompts) {
+    const row = runner.open();
+    await runner.read(row, prompt, "none");
+    rows.push(row);
+  }
+  const ids = prompts.map((prompt) => [...prompt]);
+  let next = [1, 2, 3, 4];
+  async function step(of: readonly number[]): Promise<void> {
+    const scores = await runner.step(
+      of.map((index) => rows[index]!),
+      of.map((index) => next[index]!),
+    );
+    for (const [place, index] of of.entries()) {
+      ids[index]?.push(next[index]!);
+      const written = indexOfLargest(scores[place] ?? []);
+      assert.deepEqual([written], expectedOf(ids[index]!, 1));
+      next = next.with(index, written);
+    }
+  }
+  await step([0, 1, 2]);
+  seen.length = 0;
+  for (let count = 0; count < 5; count++) await step([0, 1, 2]);
+  await step([0, 1, 2, 3]); // one joins
+  runner.release(rows[0]!);
+  await step([1, 2, 3]); // the first leaves, and the last one takes its place
+  const fork = runner.fork?.(rows[1]!);
+  assert.ok(fork);
+  rows[0] = fork;
+  ids[0] = [...ids[1]!];
+  next = next.with(0, 7);
+  await step([3, 0, 1, 2]); // the fork of one joins
+  await step([0, 1, 3]); // one sits out
+  await step([2, 3, 0, 1]);
+  assert.deepEqual(
+    seen.map((run) => run.rows),
+    [3, 3, 3, 3, 3, 4, 3, 4, 3, 4],
+  );
+  assert.equal(new Set(seen.map(({ data }) => data)).size, 1, "one array all the time");
+  assert.deepEqual([...new Set(seen.map(({ columns }) => columns))], [32]);
+});
 
 test("a graph whose positions are columns is given rows of equal length only", async () => {
   const runs: FakeRun[] = [];
