@@ -15,6 +15,8 @@ const GROUND = [
   "observe",
   "inference",
   "generation",
+  "fields",
+  "tensor-arrays",
   "errors",
   "weights",
   "media-type",

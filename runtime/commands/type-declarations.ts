@@ -5,6 +5,7 @@
  * that names its properties and says nothing of others is closed, as a client should not send what nobody reads.
  * Keywords are those of draft 2020-12, with the tuples of draft 7 and the `nullable` of OpenAPI 3.0.
  */
+import { isFields } from "../fields.ts";
 import type { JsonValue } from "../inference.ts";
 
 type Fields = { readonly [key: string]: JsonValue };
@@ -251,8 +252,4 @@ function decode(step: string): string {
   } catch {
     return step; // a stray percent sign stands for itself
   }
-}
-
-function isFields(value: JsonValue | undefined): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

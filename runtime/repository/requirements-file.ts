@@ -3,6 +3,7 @@
  *
  * Two shapes are read: `{"dependencies": {"date-holidays": "^3"}}`, as in a package.json, and the inner object alone.
  */
+import { isFields } from "../fields.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { RuntimeError, systemCodeOf } from "../errors.ts";
@@ -59,10 +60,10 @@ function parseJson(text: string): unknown {
 }
 
 function findPackages(content: unknown): Readonly<Record<string, unknown>> {
-  if (!isObject(content)) throw refusal(`${WANTED}, found ${nameType(content)}`);
+  if (!isFields(content)) throw refusal(`${WANTED}, found ${nameType(content)}`);
   const { dependencies } = content;
   if (dependencies === undefined) return content;
-  if (!isObject(dependencies)) {
+  if (!isFields(dependencies)) {
     throw refusal(`"dependencies" must be an object, found ${nameType(dependencies)}; ${WANTED}`);
   }
   return dependencies;
@@ -99,10 +100,6 @@ function isLocal(spec: string): boolean {
   if (/^(?:git\+)?(?:file|link|workspace|portal):/i.test(text)) return true;
   if (/^(?:[.~]{0,2}[/\\]|\.{1,2}$|[A-Za-z]:[/\\])/.test(text)) return true;
   return /\.(?:tgz|tar\.gz|tar)$/i.test(text) && !/^[a-z+]+:/i.test(text);
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** As much of a name as a sentence repeats: npm's own limit. */

@@ -5,6 +5,7 @@
  * `chat-template-jinja.ts`'s affair. The functions, and how a last message is continued, are those of Python's transformers 5.18
  * (`chat_template_utils.py`).
  */
+import { isFields } from "../../fields.ts";
 import { messageOf, RuntimeError } from "../../errors.ts";
 import type { ChatMessage } from "../../generation.ts";
 import type { JsonValue } from "../../inference.ts";
@@ -125,10 +126,6 @@ function textOf(part: JsonValue | undefined): string | undefined {
 
 function asFields(value: JsonValue | undefined): Readonly<Record<string, JsonValue>> {
   return isFields(value) ? value : {};
-}
-
-function isFields(value: JsonValue | undefined): value is Readonly<Record<string, JsonValue>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The prompt, up to where the last message ends. */

@@ -5,6 +5,7 @@
  * `readGenerationParameters`, which also finds them where clients nest them. What a model says by itself is added in
  * `generation-settings.ts`. To add a parameter: a line here, one there, and where it is honoured.
  */
+import { isFields } from "../../fields.ts";
 import { z } from "zod";
 
 import { invalidInput, readParameters, type ParameterOptions } from "../tasks/inputs.ts";
@@ -114,11 +115,11 @@ export function readGenerationParameters<S extends z.ZodObject>(
 
 /** Lifts nested generation parameters up to the others. */
 function flatten(value: unknown, action: string): unknown {
-  if (!isObject(value)) return value; // readParameters says what is wrong with it
+  if (!isFields(value)) return value; // readParameters says what is wrong with it
   const nested: Record<string, unknown> = {};
   for (const name of NESTED) {
     const inner = value[name] ?? {};
-    if (!isObject(inner)) {
+    if (!isFields(inner)) {
       const found = Array.isArray(inner) ? "a list" : `a ${typeof inner}`;
       throw invalidInput(action, `"${name}" is ${found}, wanted an object`);
     }
@@ -126,8 +127,4 @@ function flatten(value: unknown, action: string): unknown {
   }
   const direct = Object.entries(value).filter(([key]) => !NESTED.includes(key));
   return { ...nested, ...Object.fromEntries(direct) };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,6 +4,7 @@
  * The Python pipelines take a list, or one string with commas; Hugging Face's clients have sent them as
  * `candidate_labels` and `candidateLabels`, in `parameters`, at the body's root and beside the image.
  */
+import { isFields } from "../../fields.ts";
 import { z } from "zod";
 
 /** More would be a vocabulary: each label costs a text's reading. */
@@ -32,10 +33,10 @@ export function gatherLabels(
   parameters: unknown,
   places: readonly unknown[],
 ): { readonly parameters: unknown; readonly elsewhere: Readonly<Record<string, unknown>> } {
-  const found = places.filter(isObject).map(rename);
+  const found = places.filter((place) => isFields(place)).map(rename);
   const holder = found.find((place) => Object.hasOwn(place, NAME));
   return {
-    parameters: isObject(parameters) ? rename(parameters) : parameters,
+    parameters: isFields(parameters) ? rename(parameters) : parameters,
     elsewhere: holder === undefined ? {} : { [NAME]: holder[NAME] },
   };
 }
@@ -46,8 +47,4 @@ function rename(record: Readonly<Record<string, unknown>>): Record<string, unkno
   if (alias === undefined || Object.hasOwn(record, NAME)) return { ...record };
   const { [alias]: labels, ...others } = record;
   return { ...others, [NAME]: labels };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

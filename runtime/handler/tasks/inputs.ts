@@ -4,6 +4,7 @@
  * Schemas of tasks carry what they want as their error text (`z.string("a string")`), so that a sentence can say
  * `"inputs[2]" is a number, wanted a string`. Clients' values are described, not repeated, except for short parameters.
  */
+import { isFields } from "../../fields.ts";
 import { z } from "zod";
 
 import { RuntimeError } from "../../errors.ts";
@@ -74,7 +75,7 @@ export function readParameters<S extends z.ZodObject>(
   { action, warn, elsewhere = {}, ignored = [] }: ParameterOptions,
 ): z.output<S> {
   const given = value ?? {};
-  if (!isObject(given)) {
+  if (!isFields(given)) {
     throw invalidInput(action, `"parameters" is ${kindOf(given)}, wanted an object`);
   }
   const known = Object.keys(schema.shape);
@@ -177,7 +178,7 @@ function wantedOf(message: string): string {
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   let current = value;
   for (const key of path) {
-    if (!isObject(current) && !Array.isArray(current)) return undefined;
+    if (!isFields(current) && !Array.isArray(current)) return undefined;
     current = Object.getOwnPropertyDescriptor(current, key)?.value;
   }
   return current;
@@ -210,8 +211,4 @@ function shown(value: unknown): string {
 
 function clip(text: string): string {
   return text.length <= 40 ? text : `${text.slice(0, 40)}…`;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

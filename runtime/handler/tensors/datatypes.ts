@@ -7,6 +7,7 @@
  */
 import { Tensor } from "onnxruntime-node";
 
+import { TENSOR_ARRAYS } from "../../tensor-arrays.ts";
 import type { NamedTensor, TensorData, TensorDatatype } from "../../inference.ts";
 import { invalidInput } from "../tasks/inputs.ts";
 
@@ -40,33 +41,18 @@ export function datatypeOf(type: NativeType): TensorDatatype | undefined {
   return DATATYPE.get(type);
 }
 
-const ARRAYS = {
-  BOOL: Uint8Array,
-  UINT8: Uint8Array,
-  UINT16: Uint16Array,
-  UINT32: Uint32Array,
-  UINT64: BigUint64Array,
-  INT8: Int8Array,
-  INT16: Int16Array,
-  INT32: Int32Array,
-  INT64: BigInt64Array,
-  FP16: Uint16Array,
-  FP32: Float32Array,
-  FP64: Float64Array,
-} as const satisfies Readonly<Record<Exclude<TensorDatatype, "BYTES">, unknown>>;
-
 /** Whether `data` is stored as `datatype` says. */
 export function isStoredAs(data: TensorData, datatype: TensorDatatype): boolean {
-  return datatype === "BYTES" ? Array.isArray(data) : data instanceof ARRAYS[datatype];
+  return datatype === "BYTES" ? Array.isArray(data) : data instanceof TENSOR_ARRAYS[datatype];
 }
 
 /** That many elements of one value, 0 or 1. */
 export function filled(datatype: TensorDatatype, length: number, value: 0 | 1): TensorData {
   if (datatype === "BYTES") return Array.from({ length }, () => Buffer.from(String(value)));
   if (datatype === "INT64" || datatype === "UINT64")
-    return new ARRAYS[datatype](length).fill(BigInt(value));
+    return new TENSOR_ARRAYS[datatype](length).fill(BigInt(value));
   const one = datatype === "FP16" ? 0x3c00 : 1; // in half precision
-  return new ARRAYS[datatype](length).fill(value * one);
+  return new TENSOR_ARRAYS[datatype](length).fill(value * one);
 }
 
 /** @throws `INVALID_INPUT` where `BYTES` are no text that onnxruntime can hold. */

@@ -5,6 +5,7 @@
  * must ask who is calling. Only the default handler's answers are reshaped; a custom handler's answer is its author's
  * business. To add a task: an entry in `SHAPES`.
  */
+import { isFields } from "../../fields.ts";
 import {
   wantsExplanation,
   type JsonValue,
@@ -62,7 +63,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
   "sentence-similarity": {
     finish: (answer) =>
-      isRecord(answer) && "similarities" in answer ? (answer["similarities"] ?? []) : answer,
+      isFields(answer) && "similarities" in answer ? (answer["similarities"] ?? []) : answer,
   },
   "image-segmentation": {
     // Semantic segments have no score; the JavaScript client wants a number.
@@ -144,7 +145,7 @@ function shapeOf(model: ModelDescription, { dialect }: Spoken): Shape | undefine
 function withDefault(data: RequestData, name: string, value: JsonValue): RequestData {
   const { parameters } = data;
   // What is no object is refused by whoever reads it.
-  if (parameters !== undefined && parameters !== null && !isRecord(parameters)) return data;
+  if (parameters !== undefined && parameters !== null && !isFields(parameters)) return data;
   return name in asRecord(parameters)
     ? data
     : { ...data, parameters: { ...asRecord(parameters), [name]: value } };
@@ -152,7 +153,7 @@ function withDefault(data: RequestData, name: string, value: JsonValue): Request
 
 /** `{labels, scores}` → a list of labels, each with its score. */
 function toLabels(answer: JsonValue): JsonValue {
-  if (!isRecord(answer)) return answer;
+  if (!isFields(answer)) return answer;
   const { labels, scores } = answer;
   if (!Array.isArray(labels) || !Array.isArray(scores)) return answer;
   return labels.map((label: JsonValue, index) => ({ label, score: scores[index] ?? 0 }));
@@ -164,7 +165,7 @@ function mapElements(
   change: (element: Readonly<Record<string, JsonValue>>) => JsonValue,
 ): JsonValue {
   if (Array.isArray(answer)) return answer.map((inner: JsonValue) => mapElements(inner, change));
-  return isRecord(answer) ? change(answer) : answer;
+  return isFields(answer) ? change(answer) : answer;
 }
 
 function isDepth3(value: JsonValue): value is readonly JsonValue[] {
@@ -172,9 +173,5 @@ function isDepth3(value: JsonValue): value is readonly JsonValue[] {
 }
 
 function asRecord(value: unknown): Record<string, unknown> {
-  return isRecord(value) ? value : {};
-}
-
-function isRecord(value: unknown): value is Record<string, JsonValue> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isFields(value) ? value : {};
 }

@@ -6,6 +6,7 @@
  *
  * Source: text-generation-inference 3.3 (`router/src/lib.rs`, `validation.rs`); `huggingface_hub` 1.33 (`text_generation`).
  */
+import { isFields } from "../../fields.ts";
 import { z } from "zod";
 
 import { RuntimeError } from "../../errors.ts";
@@ -98,10 +99,6 @@ type Fields = Readonly<Record<string, unknown>>;
 function flatten(given: Fields): Fields {
   const nested = NESTED.map((name) => given[name]).filter(isFields);
   return Object.assign({}, ...nested, given) as Fields; // a union of objects is one
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

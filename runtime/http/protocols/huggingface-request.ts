@@ -5,6 +5,7 @@
  * A JSON body stays as it is, except for two forms of the clients that name things in places of their own (`CLIENT_FORMS`).
  * For a binary body and for a form, parameters come from the query or from the form's other fields.
  */
+import { isFields } from "../../fields.ts";
 import { z } from "zod";
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
 import { isMedia, type Media, type ModelDescription } from "../../inference.ts";
@@ -70,7 +71,7 @@ const CLIENT_FORMS: Readonly<Record<string, (data: Fields) => Fields>> = {
 function withImageAndQuestion({ question, image, ...rest }: Fields): Fields {
   if (question === undefined) return image === undefined ? rest : { ...rest, image };
   const { inputs, ...others } = rest;
-  const named = isObject(inputs) ? inputs : { image: image ?? inputs };
+  const named = isFields(inputs) ? inputs : { image: image ?? inputs };
   return { ...others, inputs: { question, ...named } };
 }
 
@@ -124,9 +125,9 @@ function toTaskContent(
   const named = all.filter(([name]) => NAMED_INPUTS.has(name));
   const rest = all.filter(([name]) => !NAMED_INPUTS.has(name));
   const data = rest.length > 0 ? { parameters: Object.fromEntries(rest) } : {};
-  const objects = inputs.filter((input) => isObject(input) && !isMedia(input)) as Fields[];
+  const objects = inputs.filter((input) => isFields(input) && !isMedia(input)) as Fields[];
   if (named.length > 0 || (objects.length === 1 && inputs.length > 1)) {
-    const others = inputs.filter((input) => isMedia(input) || !isObject(input));
+    const others = inputs.filter((input) => isMedia(input) || !isFields(input));
     const keyed = others.map((input) => [keyOf(input), input]);
     const merged = [...objects.flatMap(Object.entries), ...named, ...keyed];
     return { data: { ...data, inputs: Object.fromEntries(merged) } };
@@ -163,7 +164,7 @@ function readParameters(form: Form): Fields {
   if (given === undefined) return {};
   const [value, ...more] = given.map(toText);
   const parsed = typeof value === "string" && more.length === 0 ? parseOrUndefined(value) : null;
-  if (isObject(parsed)) return parsed;
+  if (isFields(parsed)) return parsed;
   throw new RuntimeError(
     "INVALID_INPUT",
     'Cannot read the form: "parameters" must be one JSON object',
@@ -223,7 +224,7 @@ function readQuery(query: Query): Record<string, unknown> {
 }
 
 function whatIsWrongWith(value: unknown): string {
-  if (!isObject(value)) {
+  if (!isFields(value)) {
     const found = Array.isArray(value) ? "an array" : value === null ? "null" : `a ${typeof value}`;
     return `Cannot read the body: found ${found}, wanted an object such as {"inputs": "…"}`;
   }
@@ -234,8 +235,4 @@ function whatIsWrongWith(value: unknown): string {
     return `Cannot read the body: the key "inputs" is missing, found ${keys.length === 0 ? "no keys" : keys.join(", ")}`;
   }
   return 'Cannot read the body: "parameters" must be an object';
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

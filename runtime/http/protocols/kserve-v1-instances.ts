@@ -10,6 +10,7 @@
  * **A custom handler** is called once, with the list as `inputs` and the body's other keys beside it. A list of as many elements
  * are the predictions; an answer that is an object with `predictions` is sent as its author made it.
  */
+import { isFields } from "../../fields.ts";
 import { isDeepStrictEqual } from "node:util";
 
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
@@ -35,7 +36,7 @@ export interface Instances {
 
 /** @throws RuntimeError `INVALID_INPUT`. */
 export function readInstances(body: unknown): Instances {
-  if (!isObject(body)) throw refuse(`found ${kindOf(body)}, wanted {"instances": [...]}`);
+  if (!isFields(body)) throw refuse(`found ${kindOf(body)}, wanted {"instances": [...]}`);
   const key =
     body["instances"] === undefined && body["inputs"] !== undefined ? "inputs" : "instances";
   const { [key]: list, ...rest } = body;
@@ -76,7 +77,7 @@ async function askHandler(
   const value = await toJson(result.output);
   const answerKey = ANSWER_KEY[kind];
   const results = [result];
-  if (isObject(value) && answerKey in value) return { answer: value, results };
+  if (isFields(value) && answerKey in value) return { answer: value, results };
   if (Array.isArray(value) && value.length === list.length)
     return { answer: { [answerKey]: value }, results };
   if (list.length === 1) return { answer: { [answerKey]: [value] }, results };
@@ -154,7 +155,7 @@ function toContent(
   const { data, media } = toRequestContent({ data: withBytes(instance) }, kind, description);
   const { inputs = media, parameters: own, ...others } = data;
   const { parameters: shared, ...beside } = rest;
-  const isBoth = isObject(shared) && isObject(own);
+  const isBoth = isFields(shared) && isFields(own);
   const parameters = isBoth ? { ...shared, ...own } : (own ?? shared);
   return {
     inputs,
@@ -164,12 +165,12 @@ function toContent(
 
 /** `{"b64": "…"}` as bytes with their type: the instance itself, or one of its named inputs. */
 function withBytes(instance: unknown): unknown {
-  if (!isObject(instance)) return instance;
+  if (!isFields(instance)) return instance;
   const bytes = toBytes(instance);
   if (bytes !== undefined) return bytes;
   const entries = Object.entries(instance).map(([name, value]) => [
     name,
-    isObject(value) ? (toBytes(value) ?? value) : value,
+    isFields(value) ? (toBytes(value) ?? value) : value,
   ]);
   return Object.fromEntries(entries);
 }
@@ -269,8 +270,4 @@ function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@
  *
  * A custom handler's numbers are `FP64`, in the shape in which it nested them.
  */
+import { isFields } from "../../fields.ts";
 import { RuntimeError } from "../../errors.ts";
 import type { InferenceOutput, JsonValue } from "../../inference.ts";
 import type { OipParameters, OipTensor } from "./open-inference-exchange.ts";
@@ -152,8 +153,4 @@ async function gather(chunks: AsyncIterable<JsonValue>): Promise<readonly JsonVa
     gathered.push(chunk);
   }
   return gathered;
-}
-
-function isFields(value: JsonValue): value is { readonly [key: string]: JsonValue } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

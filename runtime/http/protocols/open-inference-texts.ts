@@ -3,6 +3,7 @@
  * their names (`open-inference-arguments.ts`); elements that are JSON objects as whole requests, answered as TorchServe's
  * handler answers them.
  */
+import { isFields } from "../../fields.ts";
 import { isUtf8 } from "node:buffer";
 
 import { RuntimeError } from "../../errors.ts";
@@ -129,8 +130,4 @@ function toText(bytes: Uint8Array | undefined, name: string, index: number): str
     throw new RuntimeError("INVALID_INPUT", `Cannot read the input "${name}": ${problem}`);
   }
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

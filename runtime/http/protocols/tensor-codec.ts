@@ -4,6 +4,7 @@
  *
  * Facts: Open Inference Protocol, "Tensor Data"; Triton's binary tensor data extension.
  */
+import { TENSOR_ARRAYS } from "../../tensor-arrays.ts";
 import { endianness } from "node:os";
 
 import { RuntimeError } from "../../errors.ts";
@@ -20,20 +21,7 @@ interface TypedArrayMaker {
 }
 
 /** What holds a datatype's elements; `BYTES` is a list. */
-const ARRAYS: Readonly<Record<Exclude<TensorDatatype, "BYTES">, TypedArrayMaker>> = {
-  BOOL: Uint8Array,
-  UINT8: Uint8Array,
-  UINT16: Uint16Array,
-  UINT32: Uint32Array,
-  UINT64: BigUint64Array,
-  INT8: Int8Array,
-  INT16: Int16Array,
-  INT32: Int32Array,
-  INT64: BigInt64Array,
-  FP16: Uint16Array,
-  FP32: Float32Array,
-  FP64: Float64Array,
-};
+const ARRAYS: Readonly<Record<Exclude<TensorDatatype, "BYTES">, TypedArrayMaker>> = TENSOR_ARRAYS;
 
 const LENGTH_BYTES = 4;
 

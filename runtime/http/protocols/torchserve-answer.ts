@@ -6,6 +6,7 @@
  * text, the generated text. A client that sends `parameters` wants more than that handler has, and gets the task's whole
  * answer. With `original`, what hubserve adds to explanations is left out, and content types as well.
  */
+import { isFields } from "../../fields.ts";
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
 import type {
   InferenceOutput,
@@ -20,7 +21,6 @@ import type { Manner } from "./torchserve-errors.ts";
 import { toPythonJson } from "./torchserve-json.ts";
 
 type Data = InferenceRequest["data"];
-type Fields = Readonly<Record<string, JsonValue>>;
 
 interface Mode {
   /** What the task must be asked to be able to answer so, … */
@@ -181,8 +181,4 @@ async function renderStream(
 function textAt(value: JsonValue | undefined, key: string): string | undefined {
   const text = isFields(value) ? value[key] : undefined;
   return typeof text === "string" ? text : undefined;
-}
-
-function isFields(value: JsonValue | undefined): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

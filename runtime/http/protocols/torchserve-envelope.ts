@@ -7,6 +7,7 @@
  *
  * Wire facts: `ts/torch_handler/request_envelope/` of TorchServe 0.12.
  */
+import { isFields } from "../../fields.ts";
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
 import { isMedia, type InferenceKind, type JsonValue } from "../../inference.ts";
 import { sniffMediaType } from "../../media-type.ts";
@@ -52,7 +53,7 @@ export function openEnvelope(envelope: Envelope, row: Row, sender: Sender): Open
     case "kserve":
       return {
         rows: instancesOf(envelope, row).map((instance) =>
-          isFields(instance) ? instance : { data: instance },
+          isBody(instance) ? instance : { data: instance },
         ),
         seal: (answers) =>
           toPythonJson(
@@ -90,7 +91,7 @@ function bodyOf(row: Row, envelope: Envelope): Fields {
   const value = row["data"] ?? row["body"] ?? row;
   const bytes = isMedia(value) ? value.bytes : typeof value === "string" && Buffer.from(value);
   const parsed = bytes ? orUndefined(() => parseJson(bytes)) : value;
-  if (isFields(parsed)) return parsed;
+  if (isBody(parsed)) return parsed;
   throw wrong(envelope, "wanted a JSON object");
 }
 
@@ -105,13 +106,13 @@ function orUndefined(read: () => unknown): unknown {
 
 /** `{"b64": …}` is bytes, as a whole or under a name. */
 function decodeInstance(instance: unknown): Row {
-  if (!isFields(instance)) return { data: instance };
+  if (!isBody(instance)) return { data: instance };
   const whole = bytesOf(instance);
   if (whole !== undefined) return { data: whole };
   return Object.fromEntries(
     Object.entries(instance).map(([name, value]) => [
       name,
-      (isFields(value) ? bytesOf(value) : undefined) ?? value,
+      (isBody(value) ? bytesOf(value) : undefined) ?? value,
     ]),
   );
 }
@@ -128,7 +129,7 @@ function bytesOf(value: Fields): unknown {
 function openTensors(row: Row, { isDefault, requestId, model, version }: Sender): Opened {
   const body = bodyOf(row, "kservev2");
   const inputs = assertCount("kservev2", "inputs", body["inputs"]).map((input, index) => {
-    if (!isFields(input) || typeof input["name"] !== "string" || !Array.isArray(input["data"]))
+    if (!isBody(input) || typeof input["name"] !== "string" || !Array.isArray(input["data"]))
       throw wrong("kservev2", `inputs[${index}] wants a "name" and a list under "data"`);
     const { name, data, datatype } = input;
     const first: unknown = data[0];
@@ -166,8 +167,8 @@ function flatten(value: JsonValue): readonly JsonValue[] {
   return Array.isArray(value) ? value.flatMap((each: JsonValue) => flatten(each)) : [value];
 }
 
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !isMedia(value);
+function isBody(value: unknown): value is Fields {
+  return isFields(value) && !isMedia(value);
 }
 
 function wrong(envelope: Envelope, problem: string): RuntimeError {

@@ -9,6 +9,7 @@
  * `inputs`, where hubserve's handlers look, the same that Python's take; a JSON body's own keys stand beside them, so that
  * a handler answers alike here and on `POST /`. Bytes are `Blob`s.
  */
+import { isFields } from "../../fields.ts";
 import { isUtf8 } from "node:buffer";
 
 import { isRuntimeError, RuntimeError } from "../../errors.ts";
@@ -39,7 +40,7 @@ export function toRequestContent(
 
 function toHandlerContent(row: Row): RequestContent {
   const { data, body } = row;
-  const own = isObject(body) && !isMedia(body) ? body : {};
+  const own = isFields(body) && !isMedia(body) ? body : {};
   const all: Fields = { ...own, ...row };
   const value = data ?? body ?? soleFile(row);
   const hasParameters = "parameters" in all;
@@ -87,7 +88,7 @@ function interpret(value: unknown, task: string, kind: InferenceKind): Fields {
     return structure === undefined ? { inputs: value } : interpret(structure, task, kind);
   }
   if (Array.isArray(value)) return { inputs: value.map((each) => toElement(each, task, kind)) };
-  if (!isObject(value)) return { inputs: value };
+  if (!isFields(value)) return { inputs: value };
   if ("inputs" in value) return value;
   const { data, body, parameters, target, ...named } = value;
   const beside = {
@@ -102,7 +103,7 @@ function interpret(value: unknown, task: string, kind: InferenceKind): Fields {
 
 /** One of a list of inputs. */
 function toElement(value: unknown, task: string, kind: InferenceKind): unknown {
-  if (!isObject(value) || isMedia(value)) return value;
+  if (!isFields(value) || isMedia(value)) return value;
   const { target, ...named } = value;
   if (target !== undefined && kind === "explain") {
     throw new RuntimeError(
@@ -130,7 +131,7 @@ function toInputs(named: Fields, task: string): unknown {
 function withTarget(parameters: unknown, target: unknown): unknown {
   if (target === undefined || target === null) return parameters;
   if (parameters === undefined || parameters === null) return { target };
-  return isObject(parameters) ? { target, ...parameters } : parameters; // what is no object the task refuses
+  return isFields(parameters) ? { target, ...parameters } : parameters; // what is no object the task refuses
 }
 
 /** In a form a target is text: `1`, `(1, 2)`, or a label's name. */
@@ -156,7 +157,7 @@ function readStructure(text: string): unknown {
   const value = json ?? orUndefined(() => parseLiteral(text));
   // "[1]" is no list of inputs, and a set of names no dictionary.
   if (Array.isArray(value))
-    return value.length > 0 && value.every((each) => typeof each === "string" || isObject(each))
+    return value.length > 0 && value.every((each) => typeof each === "string" || isFields(each))
       ? value
       : undefined;
   return value;
@@ -177,8 +178,4 @@ function orUndefined(read: () => unknown): unknown {
     if (!isRuntimeError(error)) throw error;
     return undefined;
   }
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
